@@ -1,0 +1,74 @@
+# The same targets for people and for CI. `make help` lists them.
+# Values that you give (DATE=..., SEEDS=...) reach the commands through the environment, never through the shell's text.
+
+PYTHON ?= python3
+PORT ?= 8080
+DATE ?= 2026-06-01
+SEEDS ?=
+ARGS ?=
+UV_VERSION := 0.13.9
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+CODE := config dags operators plugins resources tests utils wtmo
+
+export PORT DATE SEEDS
+
+.DEFAULT_GOAL := help
+.PHONY: help setup up down status day test lint format lock bench docs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Install everything that the other targets need into .venv (done by them when missing)
+
+$(STAMP): requirements.txt requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v.major}.{v.minor}; name another: make setup PYTHON=python3.12")'
+	@echo "set-up: a virtual environment in $(VENV)"
+	@test -x $(BIN)/python && $(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV) || \
+	  { echo "error: $(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 2; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@echo "set-up: the locked packages, with compiled bytecode (1 to 3 minutes the first time)"
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.txt -r requirements-dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@echo "set-up: the SQL engine of the local BigQuery, compiled for this machine (about a minute, once)"
+	@$(BIN)/python -m wtmo.local.bigquery warm
+	@touch $@
+
+up: $(STAMP) ## Start the platform, run one logical day (DATE=2026-06-01), leave the UI on http://localhost:8080 (PORT=)
+	@$(BIN)/wtmo up --port "$$PORT" --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
+
+down: $(STAMP) ## End the platform
+	@$(BIN)/wtmo down
+
+status: $(STAMP) ## Show what runs
+	@$(BIN)/wtmo status
+
+day: $(STAMP) ## Run one logical day headless (DATE=2026-06-01, SEEDS=folder) and show what each task did
+	@$(BIN)/wtmo day --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
+
+test: $(STAMP) ## Run the tests (ARGS="-k name" for some)
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(STAMP) ## Check style, types and import rules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(STAMP) ## Put the code into the project's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: $(STAMP) ## Compile requirements*.in into requirements*.txt, the same for every platform and Python version
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
+
+bench: $(STAMP) ## Measure: set-up, start, imports, parsing, tasks, pods, queries
+	@$(BIN)/python -m wtmo.bench
+
+docs: $(STAMP) ## Check that every page the docs link to exists
+	@$(BIN)/pytest -q tests/test_docs.py
+
+clean: down ## Remove what the local platform stored
+	@rm -rf .local
