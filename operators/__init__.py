@@ -1,0 +1,1 @@
+"""Shared operators: everything with an execute()."""

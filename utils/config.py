@@ -1,0 +1,68 @@
+"""Deployment facts, as frozen dataclasses. The only module that reads ``os.environ``.
+
+Every fact has production's value as its default; an environment variable of the name given beside it replaces it.
+Source of the values: the deployment facts of production.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def environment() -> dict[str, str]:
+    """A copy of this process's environment, for those who start other processes."""
+    return dict(os.environ)
+
+
+def _env(name: str, default: str) -> str:
+    return os.environ.get(name) or default
+
+
+@dataclass(frozen=True)
+class GkeCluster:
+    """The cluster that runs pod tasks."""
+
+    project_id: str = "moz-fx-data-airflow-gke-prod"
+    location: str = "us-west1"
+    cluster_name: str = "workloads-prod-v1"
+    namespace: str = "default"
+
+
+@dataclass(frozen=True)
+class Connections:
+    """Airflow connection ids."""
+
+    gke: str = "google_cloud_airflow_gke"
+    shared_prod: str = "google_cloud_shared_prod"
+    dataproc: str = "google_cloud_airflow_dataproc"
+    fivetran: str = "fivetran_default"
+    slack: str = "slack_airflow_bot"
+    smtp: str = "smtp_default"
+
+
+@dataclass(frozen=True)
+class LocalCloud:
+    """Where the stand-ins listen. All empty in production: then nothing is redirected.
+
+    :param bigquery_url: ``BIGQUERY_EMULATOR_HOST``, with scheme: ``http://127.0.0.1:9050``.
+    :param storage_url: ``STORAGE_EMULATOR_HOST``, with scheme.
+    :param fivetran_url: ``FIVETRAN_API_URL``, with scheme.
+    :param gke_endpoint: ``WTMO_GKE_ENDPOINT``, ``host:port`` without scheme, as GKE's cluster description gives it.
+    :param gke_ca_file: ``WTMO_GKE_CA_FILE``, the PEM file of the certificate that signs it.
+    """
+
+    bigquery_url: str = field(default_factory=lambda: _env("BIGQUERY_EMULATOR_HOST", "").rstrip("/"))
+    storage_url: str = field(default_factory=lambda: _env("STORAGE_EMULATOR_HOST", "").rstrip("/"))
+    fivetran_url: str = field(default_factory=lambda: _env("FIVETRAN_API_URL", "").rstrip("/"))
+    gke_endpoint: str = field(default_factory=lambda: _env("WTMO_GKE_ENDPOINT", ""))
+    gke_ca_file: str = field(default_factory=lambda: _env("WTMO_GKE_CA_FILE", ""))
+
+
+GKE = GkeCluster()
+CONNECTIONS = Connections()
+WAREHOUSE_PROJECT = "moz-fx-data-shared-prod"
+ALERT_ADDRESS = "telemetry-alerts@mozilla.com"
