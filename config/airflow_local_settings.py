@@ -1,21 +1,29 @@
-"""Loaded by every Airflow process, everywhere: the offline redirects, and the modules to load before a fork.
+"""Loaded by every Airflow process, everywhere: the cluster policy, the offline redirects, what is loaded before a fork.
 
-Nothing of the policies stands here: they are pure functions of :mod:`utils.policy`.
+The rules themselves are pure functions of :mod:`utils.policy`, which CI calls too.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from utils.config import LocalCloud
+from utils.policy import check_dag
 
-__all__: list[str] = []
+if TYPE_CHECKING:
+    from airflow.sdk import DAG, BaseOperator
+
+__all__ = ["dag_policy", "task_policy"]
 
 # Each of these processes forks a child a file or a task. What they have loaded, the children needn't load again:
 # a parse pass over 150 files costs 41 CPU-s instead of 215.
 _FORKING = {"dag-processor", "scheduler", "worker"}
 _HEAVY = (
+    "airflow.providers.google.cloud.triggers.kubernetes_engine",
     "airflow.providers.standard.operators.empty",
     "airflow.providers.standard.sensors.external_task",
     "fivetran_provider_async.operators",
@@ -23,11 +31,27 @@ _HEAVY = (
     "operators.gcp_container_operator",
     "utils.gcp",
 )
+_OFFLINE_RETRY_DELAY = timedelta(seconds=5)
+
+
+def dag_policy(dag: DAG) -> None:
+    """Refuse a DAG that breaks the organisation's rules: it becomes an import error with the rules' own words."""
+    problems = check_dag(dag)
+    if problems:
+        from airflow.exceptions import AirflowClusterPolicyViolation
+
+        raise AirflowClusterPolicyViolation("\n".join(problems))
+
+
+def task_policy(task: BaseOperator) -> None:
+    """Offline, a retry comes after seconds: nobody waits half an hour to see a day fail."""
+    if LocalCloud().enabled and task.retry_delay > _OFFLINE_RETRY_DELAY:
+        task.retry_delay = _OFFLINE_RETRY_DELAY
 
 
 def _redirect() -> None:
     cloud = LocalCloud()
-    if cloud != LocalCloud("", "", "", "", ""):
+    if cloud.enabled:
         from wtmo.local import redirect
 
         redirect.install(cloud)
@@ -39,5 +63,8 @@ def _preload() -> None:
             importlib.import_module(module)
 
 
+# The alert address is `email` on every task, here and in the files that bigquery-etl generates. Airflow 3 still mails it
+# and warns of it three times a task, in every log.
+warnings.filterwarnings("ignore", message="Setting email")
 _redirect()
 _preload()

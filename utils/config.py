@@ -61,6 +61,11 @@ class LocalCloud:
     gke_endpoint: str = field(default_factory=lambda: _env("WTMO_GKE_ENDPOINT", ""))
     gke_ca_file: str = field(default_factory=lambda: _env("WTMO_GKE_CA_FILE", ""))
 
+    @property
+    def enabled(self) -> bool:
+        """Whether this process talks to stand-ins."""
+        return any((self.bigquery_url, self.storage_url, self.fivetran_url, self.gke_endpoint))
+
 
 GKE = GkeCluster()
 CONNECTIONS = Connections()

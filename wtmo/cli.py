@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from rich.table import Table
 
 from wtmo.errors import WtmoError
 from wtmo.local.state import DEFAULT_STATE, PlatformRecord, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
 
 app = typer.Typer(
     help="WTMO: run the telemetry platform on this machine and look at what it does.",
@@ -37,12 +40,13 @@ ClientsOption = Annotated[int, typer.Option("--clients", min=1, help="How many c
 SAMPLE_DATE = "2026-06-01"
 CLIENTS = 40
 
-out = Console(soft_wrap=True)
+# A file or a pipe has no width: a table is not folded there.
+out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, soft_wrap=True)
 
 
 @contextlib.contextmanager
-def _errors() -> Iterator[None]:
+def _errors() -> Generator[None, None, None]:
     """Print what the user can put right and end with exit status 2; SIGTERM ends like Ctrl-C, with all clean-up."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -62,7 +66,7 @@ def _escape(text: str) -> str:
 
 
 @contextlib.contextmanager
-def _progress(title: str) -> Iterator[Callable[[str], None]]:
+def _progress(title: str) -> Generator[Callable[[str], None], None, None]:
     """Report steps on standard error: a spinner above the steps on a terminal, plain lines otherwise."""
     if not err.is_terminal:
         yield lambda line: err.print(f"{title}: {line}", markup=False, highlight=False)
@@ -246,7 +250,20 @@ def outbox(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
         elif not messages:
             out.print("nothing was sent")
         else:
-            out.print(_table([asdict(message) for message in messages]))
+            out.print(
+                _table(
+                    [
+                        {
+                            "sent": f"{message.date:%Y-%m-%d %H:%M:%S}",
+                            "kind": message.kind,
+                            "to": ", ".join(message.recipients),
+                            "what": message.subject or message.text.partition("\n")[0],
+                            "file": message.path.name,
+                        }
+                        for message in messages
+                    ]
+                )
+            )
 
 
 @app.command()
@@ -278,6 +295,18 @@ def bq(
             total = result.total_rows or len(rows)
             if total > len(rows):
                 err.print(f"{len(rows)} of {total} rows; --limit shows more")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def airflow(context: typer.Context, state: StateOption = DEFAULT_STATE) -> None:
+    """Run one of Airflow's own commands on the running platform: wtmo airflow dags list."""
+    from wtmo.local import platform
+
+    with _errors():
+        place = State(state.resolve())
+        environment = platform.airflow_environment(place, platform.require_running(place))
+    command = [sys.executable, "-m", "airflow", *context.args]
+    raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 
 
 def print_json(value: Any) -> None:

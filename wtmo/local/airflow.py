@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
-from utils.config import ROOT
+from utils.config import GKE, ROOT
+from wtmo.local import tls
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from wtmo.local.state import State
 
 RESOURCES = ROOT / "resources"
@@ -23,7 +25,7 @@ PARALLELISM = 4
 
 @dataclass(frozen=True)
 class Ports:
-    """One port of loopback a service."""
+    """One port a service, all on loopback unless :meth:`host` is overridden (compose has a host a service)."""
 
     ui: int
     postgres: int
@@ -35,26 +37,68 @@ class Ports:
     slack: int
     google: int
 
+    def host(self, service: str) -> str:
+        """The host of a service: loopback."""
+        return "127.0.0.1"
+
+    def address(self, service: str) -> str:
+        """``host:port`` of a service."""
+        return f"{self.host(service)}:{getattr(self, service)}"
+
 
 def stand_in_settings(state: State, ports: Ports) -> dict[str, str]:
     """What makes a client talk to the stand-ins (read by :class:`utils.config.LocalCloud` and Google's clients)."""
     return {
-        "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{ports.bigquery}",
-        "STORAGE_EMULATOR_HOST": f"http://127.0.0.1:{ports.gcs}",
-        "FIVETRAN_API_URL": f"http://127.0.0.1:{ports.fivetran}",
-        "WTMO_GKE_ENDPOINT": f"127.0.0.1:{ports.pods}",
+        "BIGQUERY_EMULATOR_HOST": f"http://{ports.address('bigquery')}",
+        "STORAGE_EMULATOR_HOST": f"http://{ports.address('gcs')}",
+        "FIVETRAN_API_URL": f"http://{ports.address('fivetran')}",
+        "WTMO_GKE_ENDPOINT": ports.address("pods"),
         "WTMO_GKE_CA_FILE": str(state.root / "secrets" / "pods.crt"),
     }
 
 
-def environment(state: State, ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
+def secrets(state: State, ports: Ports) -> dict[str, str]:
+    """This platform's secrets, made at first use: ``postgres``, ``jwt``, ``api``, ``fernet`` and those of
+    :func:`stand_in_secrets`.
+    """
+    return stand_in_secrets(state, ports) | {
+        "fernet": state.secret("fernet", tls.fernet_key).read_text(),
+        **{name: state.secret(name).read_text() for name in ("postgres", "jwt", "api")},
+    }
+
+
+def stand_in_secrets(state: State, ports: Ports) -> dict[str, str]:
+    """What the stand-ins ask for, made at first use: ``service_token`` and ``service_account_key`` (a key file of Google
+    as JSON).
+    """
+    token_uri = f"http://{ports.address('google')}/token"
+
+    def key() -> str:
+        return json.dumps(tls.service_account_key(token_uri, GKE.project_id))
+
+    # The private key is made once; the address of the token service is this start's.
+    account = json.loads(state.secret("service_account_key", key).read_text()) | {"token_uri": token_uri}
+    return {"service_account_key": json.dumps(account), "service_token": state.secret("service_token").read_text()}
+
+
+def client_settings(state: State, ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
+    """What sends Airflow's operators to the stand-ins: addresses, development connections and variables.
+
+    :param secrets: those of :func:`stand_in_secrets`.
+    """
+    return stand_in_settings(state, ports) | _connections(ports, secrets) | _variables()
+
+
+def environment(state: State, ports: Ports, secrets: dict[str, str], *, dags: Path | None = None) -> dict[str, str]:
     """The environment of Airflow's processes.
 
-    :param secrets: ``postgres``, ``jwt``, ``api``, ``fernet``, ``service_token`` (what the stand-ins ask for) and
-        ``service_account_key`` (a key file of Google as JSON).
+    :param secrets: those of :func:`secrets`.
+    :param dags: a folder to serve as a third bundle. Default: none.
     """
     home = state.folder("airflow")
-    bundles = [_bundle("telemetry-airflow", ROOT / "dags"), _bundle("bigquery-etl", SAMPLE_DAGS)]
+    bundles = [bundle("telemetry-airflow", ROOT / "dags"), bundle("bigquery-etl", SAMPLE_DAGS)]
+    if dags:
+        bundles.append(bundle("more", dags.resolve()))
     settings = {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW_CONFIG": str(ROOT / "config" / "airflow.cfg"),
@@ -82,7 +126,7 @@ def environment(state: State, ports: Ports, secrets: dict[str, str]) -> dict[str
         # Runs are started by `wtmo day` and by hand; a DAG that is switched on must not catch up years.
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
     }
-    return settings | stand_in_settings(state, ports) | _connections(ports, secrets) | _variables()
+    return settings | client_settings(state, ports, secrets)
 
 
 def component(name: str, *arguments: str) -> list[str]:
@@ -90,7 +134,8 @@ def component(name: str, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "airflow", name, *arguments]
 
 
-def _bundle(name: str, path: Path) -> dict[str, Any]:
+def bundle(name: str, path: Path) -> dict[str, Any]:
+    """One entry of Airflow's list of DAG bundles: a folder, looked at every 5 s."""
     return {
         "name": name,
         "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
@@ -103,7 +148,8 @@ def _connections(ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
     values: dict[str, str] = {
         "service_account_key": secrets["service_account_key"],
         "service_token": secrets["service_token"],
-        "slack_url": f"http://127.0.0.1:{ports.slack}",
+        "slack_url": f"http://{ports.address('slack')}",
+        "smtp_host": ports.host("smtp"),
         "smtp_port": str(ports.smtp),
     }
 

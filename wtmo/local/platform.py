@@ -8,15 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Generator
+from typing import TYPE_CHECKING
 
 import psutil
 
 from utils.config import ROOT, environment
 from wtmo.errors import WtmoError
+from wtmo.local import airflow
 from wtmo.local.guard import sweep
 from wtmo.local.state import PlatformRecord, State, check_port
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 START_SECONDS = 300
 STOP_SECONDS = 30
@@ -47,10 +51,11 @@ class Launch:
     """A platform that is starting. Until :meth:`release` it ends with this process, however this process ends.
 
     :param port: of the UI; 0 takes a free one.
+    :param dags: a folder of DAGs to serve beside the repository's. Default: none.
     :raises WtmoError: when the port is taken or the folder can't be written.
     """
 
-    def __init__(self, state: State, *, port: int) -> None:
+    def __init__(self, state: State, *, port: int, dags: Path | None = None) -> None:
         self.state = state
         logs = state.folder("logs")
         sweep_leftovers(state)
@@ -62,6 +67,7 @@ class Launch:
                 [
                     *(sys.executable, "-m", "wtmo.local.supervisor"),
                     *("--state", str(state.root), "--port", str(port), "--leash"),
+                    *(("--dags", str(dags)) if dags else ()),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -100,10 +106,10 @@ class Launch:
 
     def release(self) -> None:
         """Let the platform outlive this process."""
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(b"keep")
-            self._process.stdin.close()
+        if self._process.stdin:
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.write(b"keep")
+                self._process.stdin.close()
         # Nobody waits for it any more: it isn't a child that was forgotten.
         self._process.returncode = 0
 
@@ -118,8 +124,14 @@ class Launch:
         sweep_leftovers(self.state)
 
 
+def airflow_environment(state: State, record: PlatformRecord) -> dict[str, str]:
+    """The environment in which ``airflow`` commands work on the running platform."""
+    ports = airflow.Ports(**record.ports)
+    return environment() | airflow.environment(state, ports, airflow.secrets(state, ports))
+
+
 @contextlib.contextmanager
-def platform(state: State, report: Report) -> Iterator[PlatformRecord]:
+def platform(state: State, report: Report) -> Generator[PlatformRecord, None, None]:
     """The running platform, or one that is started for the length of the block and then ended."""
     record = running(state)
     if record is not None:

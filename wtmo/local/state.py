@@ -16,15 +16,17 @@ import json
 import os
 import secrets
 import socket
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 from utils.config import ROOT
 from wtmo.errors import WtmoError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 DEFAULT_STATE = ROOT / ".local"
 
@@ -94,6 +96,7 @@ class PlatformRecord:
 
     :param created: the supervisor's start, in seconds since the epoch: tells it from another process with its pid.
     :param marker: the value of ``WTMO_PLATFORM`` in every process of this platform.
+    :param ports: the port of each service.
     :param settings: environment that makes another process talk to this platform's stand-ins.
     """
 
@@ -104,6 +107,7 @@ class PlatformRecord:
     ui: str | None = None
     note: str | None = None
     services: dict[str, ServiceRecord] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
 
     def save(self, state: State) -> None:
@@ -163,7 +167,11 @@ def check_port(port: int) -> None:
             holder = ""
             with contextlib.suppress(psutil.Error):
                 for connection in psutil.net_connections("tcp"):
-                    if connection.status == psutil.CONN_LISTEN and connection.laddr[1] == port and connection.pid:
+                    if (
+                        connection.status == psutil.CONN_LISTEN
+                        and getattr(connection.laddr, "port", None) == port
+                        and connection.pid
+                    ):
                         holder = f" by process {connection.pid} ({psutil.Process(connection.pid).name()})"
                         break
             raise WtmoError(

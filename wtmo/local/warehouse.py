@@ -23,6 +23,6 @@ def client(record: PlatformRecord, project: str = WAREHOUSE_PROJECT) -> bigquery
 
     return bigquery.Client(
         project=project,
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        credentials=AnonymousCredentials(),
         client_options=ClientOptions(api_endpoint=record.settings["BIGQUERY_EMULATOR_HOST"]),
     )

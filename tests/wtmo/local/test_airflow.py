@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import configparser
+import json
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from utils.config import ROOT
+from wtmo.local import airflow
+from wtmo.local.state import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PORTS = airflow.Ports(ui=1, postgres=2, bigquery=3, gcs=4, pods=5, fivetran=6, smtp=7, slack=8, google=9)
+SECRETS = {name: f"secret-{name}" for name in ("postgres", "jwt", "api", "fernet", "service_token")} | {
+    "service_account_key": json.dumps({"type": "service_account", "private_key": "a\nb"})
+}
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    return airflow.environment(State(tmp_path), PORTS, SECRETS)
+
+
+def test_every_declared_connection_is_a_valid_one_without_placeholders(environment: dict[str, str]) -> None:
+    from airflow.sdk import Connection
+
+    declared = json.loads((ROOT / "resources" / "connections.json").read_text())
+    for name in declared:
+        text = environment[f"AIRFLOW_CONN_{name.upper()}"]
+        assert "${" not in text
+        connection = Connection.from_json(text, conn_id=name)
+        assert connection.conn_type == declared[name]["conn_type"]
+    smtp = json.loads(environment["AIRFLOW_CONN_SMTP_DEFAULT"])
+    assert smtp["port"] == PORTS.smtp
+
+
+def test_the_key_file_in_the_connection_survives_its_line_breaks(environment: dict[str, str]) -> None:
+    extra = json.loads(environment["AIRFLOW_CONN_GOOGLE_CLOUD_AIRFLOW_GKE"])["extra"]
+    assert json.loads(extra["keyfile_dict"])["private_key"] == "a\nb"
+
+
+def test_everything_local_is_on_loopback(environment: dict[str, str]) -> None:
+    for name, value in environment.items():
+        for host in re.findall(r"https?://([^:/\"]+)", value):
+            assert host in {"127.0.0.1", "localhost"}, name
+    assert environment["AIRFLOW__API__HOST"] == "127.0.0.1"
+
+
+def test_local_settings_only_add_to_the_shared_ones(environment: dict[str, str]) -> None:
+    shared = configparser.ConfigParser(interpolation=None)
+    shared.read(ROOT / "config" / "airflow.cfg")
+    both = {
+        f"AIRFLOW__{section}__{key}".upper()
+        for section in shared.sections()
+        for key in shared[section]
+        if f"AIRFLOW__{section}__{key}".upper() in environment
+    }
+    # The local platform serves the sample's bundle beside the repository's own.
+    assert both == {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"}
