@@ -1,0 +1,24 @@
+"""Every DAG of the project, loaded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def bags() -> dict[str, DagBag]:
+    """The DAGs of each folder, by the folder's path from the root."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    return {
+        folder: DagBag(dag_folder=str(ROOT / folder), bundle_path=ROOT / folder, bundle_name=folder)
+        for folder in ("dags", "resources/sample/dags")
+    }

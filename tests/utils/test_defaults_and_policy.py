@@ -1,0 +1,123 @@
+"""Default arguments refuse what Airflow would take in silence; the rules say what to type."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+
+from utils.defaults import default_args
+from utils.policy import check_dag
+from utils.tags import Tag
+
+ALERTS = "telemetry-alerts@mozilla.com"
+
+
+def test_defaults() -> None:
+    assert default_args(owner="team") == {
+        "owner": "team",
+        "email": [ALERTS],
+        "email_on_failure": True,
+        "email_on_retry": True,
+        "retries": 2,
+        "retry_delay": timedelta(minutes=30),
+    }
+
+
+def test_a_dag_says_what_differs() -> None:
+    args = default_args(owner="team", retries=0, depends_on_past=True, max_active_tis_per_dag=1)
+    assert (args["retries"], args["depends_on_past"], args["max_active_tis_per_dag"]) == (0, True, 1)
+    assert default_args(owner="team")["retries"] == 2, "one DAG's answer is not another's default"
+
+
+@pytest.mark.parametrize(
+    ("key", "advice"),
+    [("emails", "'email'"), ("retry_dely", "'retry_delay'"), ("emailonfailure", "'email_on_failure'")],
+)
+def test_a_misspelt_key_is_refused(key: str, advice: str) -> None:
+    with pytest.raises(TypeError, match=rf"no default argument '{key}'. Did you mean .*{advice}"):
+        default_args(owner="team", **{key: 1})
+
+
+@pytest.mark.parametrize("key", ["task_id", "dag", "kwargs", "self", "schedule_interval", "image"])
+def test_what_is_no_default_is_refused(key: str) -> None:
+    with pytest.raises(TypeError, match=r"no default argument|multiple values"):
+        default_args(owner="team", **{key: 1})
+
+
+def test_airflow_itself_still_takes_any_key() -> None:
+    """When this fails, default_args needs no check of its own any more."""
+    with DAG("d", schedule=None, default_args={"emails": ["x"]}):
+        EmptyOperator(task_id="t")
+
+
+def dag(*, tags: list[str] | None = None, **args: Any) -> DAG:
+    with DAG(
+        "some_dag",
+        schedule=None,
+        tags=[Tag.ImpactTier.tier_2] if tags is None else tags,
+        default_args=default_args(owner="team") | args,
+    ) as made:
+        EmptyOperator(task_id="a")
+        EmptyOperator(task_id="b")
+    return made
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        {},
+        {"email": f"other@example.com, {ALERTS}"},
+        {"email": ("other@example.com", ALERTS)},
+        {"tags": ["impact/tier_1", "triage/no_triage"], "email": None},
+        {"tags": ["impact/tier_3", "some_other_tag", "repo/bigquery-etl"]},
+    ],
+)
+def test_a_sound_dag(sound: dict[str, Any]) -> None:
+    assert check_dag(dag(**sound)) == []
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ({"tags": []}, "exactly one impact tag is required, found none"),
+        ({"tags": ["impact/tier_1", "impact/tier_2"]}, "found impact/tier_1, impact/tier_2"),
+        (
+            {"tags": ["impact/tier_1", "triage/no_traige"]},
+            "unknown tag 'triage/no_traige'. Did you mean 'triage/no_triage'",
+        ),
+        ({"tags": ["impact/teir_1"]}, "unknown tag 'impact/teir_1'"),
+        ({"email": ["other@example.com"]}, "failures of a, b are not mailed to the alert address"),
+        ({"email": None}, "failures of a, b are not mailed"),
+        ({"owner": "airflow"}, "task a has no owner"),
+        ({"owner": " "}, "task b has no owner"),
+    ],
+)
+def test_a_broken_dag(broken: dict[str, Any], message: str) -> None:
+    problems = check_dag(dag(**broken))
+    assert any(message in problem for problem in problems), problems
+    assert all(problem.startswith("DAG some_dag: ") for problem in problems)
+
+
+def test_many_silent_tasks_are_one_message() -> None:
+    made = dag(email=None)
+    with made:
+        for n in range(10):
+            EmptyOperator(task_id=f"t{n}")
+    (problem,) = check_dag(made)
+    assert "a, b, t0 and 9 more" in problem
+
+
+def test_mapped_tasks_keep_the_rules_too() -> None:
+    from operators.gcp_container_operator import GKEPodOperator
+
+    made = dag()
+    with made:
+        GKEPodOperator.partial(task_id="m", image="i:1").expand(arguments=[["a"], ["b"]])
+    assert check_dag(made) == []
+    with made:
+        GKEPodOperator.partial(task_id="n", image="i:1", email=["x@example.com"]).expand(arguments=[["a"]])
+    assert "failures of n are not mailed" in check_dag(made)[0]

@@ -1,0 +1,46 @@
+"""The arguments that every task of a hand-written DAG starts from."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from airflow.sdk import BaseOperator
+
+from utils.config import ALERT_ADDRESS
+from utils.names import did_you_mean
+
+_NOT_DEFAULTS = {"self", "task_id", "dag", "task_group", "default_args", "kwargs"}
+
+
+@cache
+def _known_keys() -> frozenset[str]:
+    # The parameters of Airflow's own BaseOperator, which a DAG file has imported anyway: one look at a signature.
+    return frozenset(inspect.signature(BaseOperator.__init__).parameters) - _NOT_DEFAULTS
+
+
+def default_args(*, owner: str, **differing: Any) -> dict[str, Any]:
+    """``default_args`` of a DAG: two retries half an hour apart, mail about retries and failures to the alert address.
+
+    Airflow takes any key in silence, and a misspelt one does nothing. Here it is an error.
+
+    :param owner: the team that owns the DAG. Never a person.
+    :param differing: what this DAG wants otherwise, any parameter that all operators have (``BaseOperator``).
+    :raises TypeError: a key that Airflow doesn't know; the message lists the near ones.
+    """
+    for key in differing:
+        if key not in _known_keys():
+            raise TypeError(
+                f"Airflow knows no default argument {key!r}. {did_you_mean(key, _known_keys())} "
+                "A parameter of one kind of operator is given to the tasks themselves."
+            )
+    return {
+        "owner": owner,
+        "email": [ALERT_ADDRESS],
+        "email_on_failure": True,
+        "email_on_retry": True,
+        "retries": 2,
+        "retry_delay": timedelta(minutes=30),
+    } | differing
