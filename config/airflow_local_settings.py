@@ -5,6 +5,7 @@ The rules themselves are pure functions of :mod:`utils.policy`, which CI calls t
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 import warnings
@@ -61,6 +62,9 @@ def _preload() -> None:
     if _FORKING & set(sys.argv[1:3]):
         for module in _HEAVY:
             importlib.import_module(module)
+        # A collection in a child would write to what it shares with its parent.
+        gc.collect()
+        gc.freeze()
 
 
 # The alert address is `email` on every task, here and in the files that bigquery-etl generates. Airflow 3 still mails it

@@ -136,7 +136,9 @@ def tasks(runs: int) -> list[Figure]:
             idle = (_cpu(record) - before) / (time.monotonic() - begin)
             for number in range(runs):
                 before, begin = _cpu(record), time.monotonic()
-                results = day.run_day(record, dt.date(2026, 5, 1 + number), report=lambda _: None, dags=("bench_noop",))
+                results = day.run_day(
+                    state, record, dt.date(2026, 5, 1 + number), report=lambda _: None, dags=("bench_noop",)
+                )
                 took = time.monotonic() - begin
                 if not day.succeeded(results) or len(results) != NOOP_TASKS:
                     raise RuntimeError(f"the bench DAG did not succeed: {results}")

@@ -220,7 +220,7 @@ def _run_day(
     with contextlib.ExitStack() as stack:
         say = report or stack.enter_context(_progress(str(date)))
         logical_day.seed(place, record, date, seeds=seeds, clients=clients, report=say)
-        results = logical_day.run_day(record, date, report=say)
+        results = logical_day.run_day(place, record, date, report=say)
     if as_json:
         print_json([asdict(result) for result in results])
     else:
@@ -251,18 +251,16 @@ def outbox(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
             out.print("nothing was sent")
         else:
             out.print(
-                _table(
-                    [
-                        {
-                            "sent": f"{message.date:%Y-%m-%d %H:%M:%S}",
-                            "kind": message.kind,
-                            "to": ", ".join(message.recipients),
-                            "what": message.subject or message.text.partition("\n")[0],
-                            "file": message.path.name,
-                        }
-                        for message in messages
-                    ]
-                )
+                _table([
+                    {
+                        "sent": f"{message.date:%Y-%m-%d %H:%M:%S}",
+                        "kind": message.kind,
+                        "to": ", ".join(message.recipients),
+                        "what": message.subject or message.text.partition("\n")[0],
+                        "file": message.path.name,
+                    }
+                    for message in messages
+                ])
             )
 
 

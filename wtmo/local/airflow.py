@@ -106,7 +106,7 @@ def environment(state: State, ports: Ports, secrets: dict[str, str], *, dags: Pa
         "PYTHONPATH": f"{ROOT}:{ROOT / 'config'}",
         # setproctitle would overwrite the environment by which the guard finds a process.
         "SPT_NOENV": "1",
-        "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "wtmo.local.executor.RequeueSafeLocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": str(PARALLELISM),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{ports.ui}/execution/",

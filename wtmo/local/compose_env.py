@@ -89,7 +89,9 @@ def complete(file: Path) -> list[str]:
         raise WtmoError(f"cannot read {file}: {error.strerror}") from error
     present = {
         match["name"]
-        for match in re.finditer(r"^[ \t]*(?:export[ \t]+)?(?P<name>\w+)[ \t]*=[ \t]*(?P<value>.*)$", text, re.MULTILINE)
+        for match in re.finditer(
+            r"^[ \t]*(?:export[ \t]+)?(?P<name>\w+)[ \t]*=[ \t]*(?P<value>.*)$", text, re.MULTILINE
+        )
         if match["value"].strip(" \t\r'\"") or match["name"] in MAY_BE_EMPTY
     }
     missing = [name for name in SETTINGS if name not in present]

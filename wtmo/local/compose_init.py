@@ -23,9 +23,7 @@ def pools_file(folder: Path) -> Path:
     """The declared pools in a file of the form that ``airflow pools import`` reads."""
     file = folder / "pools.json"
     file.write_text(
-        json.dumps(
-            {p.name: {"slots": p.slots, "description": p.description, "include_deferred": False} for p in POOLS}
-        )
+        json.dumps({p.name: {"slots": p.slots, "description": p.description, "include_deferred": False} for p in POOLS})
     )
     return file
 

@@ -5,30 +5,36 @@ The runs are made by Airflow's own backfill, so that their data intervals are th
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import json
+import fcntl
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from utils.config import ROOT
 from utils.labels import label_value
 from wtmo.errors import WtmoError
-from wtmo.local import warehouse
+from wtmo.local import api, warehouse
+from wtmo.local.airflow import SAMPLE_DAGS
 from wtmo.local.pings import generate, load_seeds
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import airflow_client.client as api
+    import airflow_client.client as airflow
 
     from wtmo.local.state import PlatformRecord, State
 
 DAY_DAGS = ("copy_deduplicate", "bqetl_sample")
 DAY_SECONDS = 900
+# One for all days: clients come back the next day, and some of the next day's duplicates are of this day's pings.
+SEED = 1
 POLL_SECONDS = 1.0
 FINISHED = {"success", "failed", "upstream_failed", "skipped", "removed"}
+RUN_FINISHED = {"success", "failed"}
 GOOD = {"success", "skipped"}
 
 Report = Callable[[str], None]
@@ -55,25 +61,36 @@ def seed(
     """Put pings into the live tables: those of a folder, or generated ones. Returns rows by table."""
     if seeds is None:
         seeds = state.folder(f"seeds/{date}")
-        generate(seeds, date=date, clients=clients, seed=date.toordinal())
+        generate(seeds, date=date, clients=clients, seed=SEED)
     rows: dict[str, int] = load_seeds(warehouse.client(record), seeds)
     report(f"{sum(rows.values())} pings are in {len(rows)} live tables")
     return rows
 
 
+@contextlib.contextmanager
+def _one_at_a_time(state: State) -> Generator[None]:
+    """Hold the folder's lock of days."""
+    with (state.folder("") / "day.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise WtmoError(f"another day is being run on {state.root}", fix="wait until it is done") from error
+        yield
+
+
 def run_day(
-    record: PlatformRecord, date: dt.date, *, report: Report, dags: Iterable[str] = DAY_DAGS
+    state: State, record: PlatformRecord, date: dt.date, *, report: Report, dags: Iterable[str] = DAY_DAGS
 ) -> list[TaskResult]:
     """Run the DAGs' runs of ``date`` to their end, again if they had run before.
 
-    :raises WtmoError: when a DAG doesn't load, or the day isn't done after 15 minutes.
+    :raises WtmoError: when a DAG doesn't load, another day is being run, or the day isn't done after 15 minutes.
     """
-    with _client(record) as client:
+    with _one_at_a_time(state), api.client(record) as client:
         dags = tuple(dags)
-        _await_dags(client, dags)
+        _await_dags(client, dags, since=max(record.created, *map(_newest, (ROOT / "dags", SAMPLE_DAGS))))
         _make_pools(client)
         started = dt.datetime.now(dt.UTC)
-        backfills = [_start(client, dag, date) for dag in dags]
+        backfills = [_start(client, dag, date, report) for dag in dags]
         instances = _follow(client, backfills, date, report)
         rows = _rows_written(record, started)
         results = [
@@ -92,31 +109,26 @@ def succeeded(results: Iterable[TaskResult]) -> bool:
     return bool(states) and set(states) <= GOOD
 
 
-def as_json(results: Iterable[TaskResult]) -> str:
-    """The results as a JSON list of objects with the fields of :class:`TaskResult`."""
-    return json.dumps([asdict(result) for result in results], indent=1)
+def _newest(folder: Path) -> float:
+    """When a DAG file of a folder was last changed, in seconds since the epoch."""
+    return max((file.stat().st_mtime for file in folder.rglob("*.py")), default=0.0)
 
 
-def _client(record: PlatformRecord) -> api.ApiClient:
-    import airflow_client.client as api
-    import httpx
+def _await_dags(client: airflow.ApiClient, dags: tuple[str, ...], *, since: float, seconds: float = 90) -> None:
+    """Wait until the DAG processor has read the DAGs, as they are now.
 
-    host = record.settings["AIRFLOW_API_URL"]
-    # No login on this machine: Airflow's simple auth manager gives whoever asks an administrator's token.
-    token = httpx.get(f"{host}/auth/token", timeout=30).raise_for_status().json()["access_token"]
-    return api.ApiClient(api.Configuration(host=host, access_token=token))
-
-
-def _await_dags(client: api.ApiClient, dags: tuple[str, ...], *, seconds: float = 90) -> None:
-    """Wait until the DAG processor has read the DAGs."""
-    import airflow_client.client as api
+    :param since: the moment after which it must have read them, in seconds since the epoch.
+    """
+    import airflow_client.client as airflow
 
     end = time.monotonic() + seconds
     missing = set(dags)
     while missing and time.monotonic() < end:
-        known = api.DAGApi(client).get_dags(exclude_stale=True, limit=1000)
-        missing = set(dags) - {dag.dag_id for dag in known.dags if not dag.has_import_errors}
-        errors = api.ImportErrorApi(client).get_import_errors().import_errors
+        known = api.call(airflow.DAGApi(client).get_dags, exclude_stale=True, limit=1000).dags
+        read = {d.dag_id for d in known if d.last_parsed_time and d.last_parsed_time.timestamp() > since}
+        missing = set(dags) - {dag.dag_id for dag in known if dag.dag_id in read and not dag.has_import_errors}
+        errors = api.call(airflow.ImportErrorApi(client).get_import_errors).import_errors
+        errors = [error for error in errors if error.timestamp.timestamp() > since]
         if missing and errors:
             raise WtmoError("\n".join(f"{e.bundle_name}: {e.filename} does not load:\n{e.stack_trace}" for e in errors))
         if missing:
@@ -124,42 +136,65 @@ def _await_dags(client: api.ApiClient, dags: tuple[str, ...], *, seconds: float 
     if missing:
         raise WtmoError(
             f"the DAG processor did not find {', '.join(sorted(missing))} within {seconds:.0f} s",
-            fix="see .local/logs/dag-processor.log",
+            fix="see dag-processor.log among the platform's logs",
         )
 
 
-def _make_pools(client: api.ApiClient) -> None:
-    import airflow_client.client as api
+def _make_pools(client: airflow.ApiClient) -> None:
+    import airflow_client.client as airflow
 
     from utils.pools import POOLS
 
-    existing = {pool.name for pool in api.PoolApi(client).get_pools(limit=1000).pools}
+    existing = {pool.name for pool in api.call(airflow.PoolApi(client).get_pools, limit=1000).pools}
     for pool in POOLS:
         if pool.name not in existing:
-            api.PoolApi(client).post_pool(
-                api.PoolBody(name=pool.name, slots=pool.slots, description=pool.description, include_deferred=False)
+            airflow.PoolApi(client).post_pool(
+                airflow.PoolBody(name=pool.name, slots=pool.slots, description=pool.description, include_deferred=False)
             )
 
 
-def _start(client: api.ApiClient, dag: str, date: dt.date) -> Any:
-    import airflow_client.client as api
+def _start(client: airflow.ApiClient, dag: str, date: dt.date, report: Report) -> Any:
+    """Have Airflow make the day's runs of a DAG, or clear them where they are."""
+    import airflow_client.client as airflow
 
     first = dt.datetime.combine(date, dt.time(), dt.UTC)
-    api.DAGApi(client).patch_dag(dag, api.DAGPatchBody(is_paused=False), update_mask=["is_paused"])
-    return api.BackfillApi(client).create_backfill(
-        api.BackfillPostBody(
-            dag_id=dag,
-            from_date=first,
-            to_date=first + dt.timedelta(days=1, microseconds=-1),
-            reprocess_behavior=api.ReprocessBehavior.COMPLETED,
-            run_on_latest_version=True,
-        )
+    body = airflow.BackfillPostBody(
+        dag_id=dag,
+        from_date=first,
+        to_date=first + dt.timedelta(days=1, microseconds=-1),
+        reprocess_behavior=airflow.ReprocessBehavior.COMPLETED,
+        run_on_latest_version=True,
     )
+    patch = airflow.DAGPatchBody(is_paused=False)
+    api.call(airflow.DAGApi(client).patch_dag, dag, patch, update_mask=["is_paused"])
+    _close_backfills(client, dag, report)
+    return api.call(airflow.BackfillApi(client).create_backfill, body)
 
 
-def _follow(client: api.ApiClient, backfills: list[Any], date: dt.date, report: Report) -> list[Any]:
+def _close_backfills(client: airflow.ApiClient, dag: str, report: Report) -> None:
+    """Close the DAG's open backfills; there can be one at a time only.
+
+    Airflow closes one some time after its runs have ended. Runs that have not were left by a day that was interrupted:
+    they are ended, as their tasks' processes are gone.
+    """
+    import airflow_client.client as airflow
+
+    backfills, dag_runs = airflow.BackfillApi(client), airflow.DagRunApi(client)
+    for backfill in api.call(backfills.list_backfills, dag_id=dag, limit=100).backfills:
+        if backfill.completed_at:
+            continue
+        window = {"logical_date_gte": backfill.from_date, "logical_date_lte": backfill.to_date}
+        for run in api.call(dag_runs.get_dag_runs, dag, **window).dag_runs:
+            if run.state.value not in RUN_FINISHED:
+                report(f"{dag}: an interrupted run is ended: {run.dag_run_id}")
+                failed = airflow.DAGRunPatchBody(state=airflow.DagRunMutableStates.FAILED)
+                api.call(dag_runs.patch_dag_run, dag, run.dag_run_id, failed, update_mask=["state"])
+        api.call(backfills.cancel_backfill, backfill.id)
+
+
+def _follow(client: airflow.ApiClient, backfills: list[Any], date: dt.date, report: Report) -> list[Any]:
     """Wait for the runs' end. Returns their task instances, in the order in which they started."""
-    import airflow_client.client as api
+    import airflow_client.client as airflow
 
     told: dict[tuple[str, str], str] = {}
     end = time.monotonic() + DAY_SECONDS
@@ -168,24 +203,25 @@ def _follow(client: api.ApiClient, backfills: list[Any], date: dt.date, report: 
         instances: list[Any] = []
         runs: list[Any] = []
         for backfill in backfills:
-            found = api.DagRunApi(client).get_dag_runs(
-                backfill.dag_id, logical_date_gte=first, logical_date_lt=first + dt.timedelta(days=1)
+            found = api.call(
+                airflow.DagRunApi(client).get_dag_runs,
+                backfill.dag_id,
+                logical_date_gte=first,
+                logical_date_lt=first + dt.timedelta(days=1),
             )
             runs += found.dag_runs
             for run in found.dag_runs:
-                instances += (
-                    api
-                    .TaskInstanceApi(client)
-                    .get_task_instances(backfill.dag_id, run.dag_run_id, limit=1000)
-                    .task_instances
+                listed = api.call(
+                    airflow.TaskInstanceApi(client).get_task_instances, backfill.dag_id, run.dag_run_id, limit=1000
                 )
+                instances += listed.task_instances
         for instance in instances:
             key, state = (instance.dag_id, instance.task_id), _state(instance)
             if told.get(key) != state:
                 told[key] = state
                 if state in FINISHED | {"running", "up_for_retry"}:
                     report(f"{instance.dag_id}.{instance.task_id}: {state}")
-        if len(runs) >= len(backfills) and all(run.state.value in {"success", "failed"} for run in runs):
+        if len(runs) >= len(backfills) and all(run.state.value in RUN_FINISHED for run in runs):
             return sorted(instances, key=lambda i: (i.dag_id != DAY_DAGS[0], i.dag_id, i.start_date or first))
         if time.monotonic() > end:
             waiting = sorted(f"{d}.{t} ({s})" for (d, t), s in told.items() if s not in FINISHED)
@@ -223,12 +259,17 @@ def _written(job: Any) -> int | None:
     return None if rows is None else int(rows)
 
 
-def _log(client: api.ApiClient, instance: Any, lines: int = 15) -> str:
+def _log(client: airflow.ApiClient, instance: Any, lines: int = 15) -> str:
     """The end of the log of a task's last try."""
-    import airflow_client.client as api
+    import airflow_client.client as airflow
 
-    content = api.TaskInstanceApi(client).get_log(
-        instance.dag_id, instance.dag_run_id, instance.task_id, instance.try_number, full_content=True
+    content = api.call(
+        airflow.TaskInstanceApi(client).get_log,
+        instance.dag_id,
+        instance.dag_run_id,
+        instance.task_id,
+        instance.try_number,
+        full_content=True,
     )
     entries = content.content.actual_instance if hasattr(content.content, "actual_instance") else content.content
     texts = [getattr(getattr(e, "actual_instance", e), "event", None) or str(e) for e in entries or []]

