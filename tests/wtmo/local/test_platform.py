@@ -162,7 +162,7 @@ def test_the_second_day_left_the_first_alone_and_a_second_run_gives_the_same_row
 def test_the_log_of_a_pod_task_holds_what_the_program_in_the_pod_wrote(two_days: Running) -> None:
     logs = [p for p in (two_days.state.root / "airflow" / "logs").rglob("*event_events*/**/*.log") if p.is_file()]
     assert logs
-    assert any("event_events_v1" in p.read_text() and "stand-in" in p.read_text() for p in logs)
+    assert any("event_events_v1" in p.read_text() and "submission_date:DATE:" in p.read_text() for p in logs)
 
 
 def test_status_and_bq_answer_people_and_programs(two_days: Running) -> None:
