@@ -16,10 +16,10 @@ CODE := config dags operators plugins resources tests utils wtmo
 export PORT DATE SEEDS
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status day test lint format lock bench docs clean
+.PHONY: help setup up down status day test lint format compose-env lock bench docs clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## Install everything that the other targets need into .venv (done by them when missing)
 
@@ -59,6 +59,9 @@ lint: $(STAMP) ## Check style, types and import rules
 format: $(STAMP) ## Put the code into the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+compose-env: $(STAMP) ## Make the passwords and keys that `docker compose up` reads (see docs/docker.md)
+	@$(BIN)/python -m wtmo.local.compose_env
 
 lock: $(STAMP) ## Compile requirements*.in into requirements*.txt, the same for every platform and Python version
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt

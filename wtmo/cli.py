@@ -283,7 +283,8 @@ def bq(
             result = warehouse.client(record).query_and_wait(text, max_results=limit)
             rows = [dict(row.items()) for row in result]
         except GoogleAPICallError as error:
-            raise WtmoError(f"BigQuery: {error.message}") from error
+            said = error.errors[0].get("message") if error.errors else None
+            raise WtmoError(f"BigQuery: {said or error.message}") from error
         if as_json:
             print_json(rows)
         else:

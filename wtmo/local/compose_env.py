@@ -1,13 +1,13 @@
 """Makes what docker-compose.yml reads but git must not hold: ``python -m wtmo.local.compose_env`` (``make compose-env``).
 
-===================================== ================================================================================
-``.env``                              the platform's passwords and keys, and which profile starts. Readable by its owner
-                                      only. What stands there is never changed; what is missing is added
-``.local/compose/stand-ins.local.env``   for the profile ``local``: the stand-ins' addresses, development connections and
-                                      variables. Written again each time
-``.local/compose/secrets/``           the stand-ins' token and certificate. The containers' user has to read them, so
-                                      the folder ``.local/compose`` keeps others out, not the files
-===================================== ================================================================================
+================================ ====================================================================================
+``.env``                         the platform's passwords and keys, and which profile starts. Readable by its owner only.
+                                 What stands there is never changed; what is missing is added
+``.compose/stand-ins.local.env`` for the profile ``local``: the stand-ins' addresses, development connections and
+                                 variables. Written again each time
+``.compose/secrets/``            the stand-ins' token and certificate. The containers' user has to read them, so the
+                                 folder ``.compose`` keeps others out, not the files
+================================ ====================================================================================
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ENV_FILE = ROOT / ".env"
-STATE = State(ROOT / ".local" / "compose")
+STATE = State(ROOT / ".compose")
 IMAGE_ROOT = Path("/opt/airflow")
 TOKEN, CERTIFICATE, KEY = "service_token", "pods.crt", "pods.key"
 

@@ -12,18 +12,15 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils.config import ROOT
 from utils.labels import label_value
 from wtmo.errors import WtmoError
 from wtmo.local import api, warehouse
-from wtmo.local.airflow import SAMPLE_DAGS
 from wtmo.local.pings import generate, load_seeds
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import airflow_client.client as airflow
 
     from wtmo.local.state import PlatformRecord, State
@@ -87,7 +84,7 @@ def run_day(
     """
     with _one_at_a_time(state), api.client(record) as client:
         dags = tuple(dags)
-        _await_dags(client, dags, since=max(record.created, *map(_newest, (ROOT / "dags", SAMPLE_DAGS))))
+        _await_dags(client, dags, since=record.created)
         _make_pools(client)
         started = dt.datetime.now(dt.UTC)
         backfills = [_start(client, dag, date, report) for dag in dags]
@@ -109,24 +106,24 @@ def succeeded(results: Iterable[TaskResult]) -> bool:
     return bool(states) and set(states) <= GOOD
 
 
-def _newest(folder: Path) -> float:
-    """When a DAG file of a folder was last changed, in seconds since the epoch."""
-    return max((file.stat().st_mtime for file in folder.rglob("*.py")), default=0.0)
-
-
 def _await_dags(client: airflow.ApiClient, dags: tuple[str, ...], *, since: float, seconds: float = 90) -> None:
-    """Wait until the DAG processor has read the DAGs, as they are now.
+    """Wait until the DAG processor has read the DAGs, as their files are now.
 
-    :param since: the moment after which it must have read them, in seconds since the epoch.
+    :param since: the start of the platform, in seconds since the epoch: what it read before does not count.
     """
     import airflow_client.client as airflow
+
+    def is_read(dag: Any) -> bool:
+        file = Path(dag.fileloc)
+        changed = file.stat().st_mtime if file.exists() else 0.0
+        read = dag.last_parsed_time.timestamp() if dag.last_parsed_time else 0.0
+        return read > max(since, changed) and not dag.has_import_errors
 
     end = time.monotonic() + seconds
     missing = set(dags)
     while missing and time.monotonic() < end:
         known = api.call(airflow.DAGApi(client).get_dags, exclude_stale=True, limit=1000).dags
-        read = {d.dag_id for d in known if d.last_parsed_time and d.last_parsed_time.timestamp() > since}
-        missing = set(dags) - {dag.dag_id for dag in known if dag.dag_id in read and not dag.has_import_errors}
+        missing = set(dags) - {dag.dag_id for dag in known if is_read(dag)}
         errors = api.call(airflow.ImportErrorApi(client).get_import_errors).import_errors
         errors = [error for error in errors if error.timestamp.timestamp() > since]
         if missing and errors:

@@ -46,7 +46,7 @@ def main() -> int:
     try:
         options.state.mkdir(parents=True, exist_ok=True)
         argv = command(options.host, options.port, options.state, name=options.name)
-        os.execve(argv[0], argv, environment())  # noqa: S606 it becomes the server; no shell
+        os.execve(argv[0], argv, environment())
     except (OSError, WtmoError) as error:
         sys.stderr.write(f"error: fake-gcs-server cannot start on {options.state}: {error}\n")
         return 2

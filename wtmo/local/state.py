@@ -55,10 +55,10 @@ class State:
         return self.root / "platform.json"
 
     def secret(self, name: str, make: Any = None) -> Path:
-        """The file of a secret, made at first use: 32 random bytes as text unless ``make()`` gives the text."""
+        """The file of a secret, made at first use: 64 random bytes as text unless ``make()`` gives the text."""
         path = self.folder("secrets") / name
         if not path.exists():
-            text = make() if make else secrets.token_urlsafe(32)
+            text = make() if make else secrets.token_urlsafe(64)
             write_private(path, text)
         return path
 
@@ -119,7 +119,7 @@ class PlatformRecord:
         """The record on disk, or None where there is none."""
         try:
             raw = json.loads(state.record.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise WtmoError(

