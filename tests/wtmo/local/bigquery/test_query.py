@@ -265,6 +265,12 @@ def test_functions(engine: Engine) -> None:
     fails(engine, "DROP FUNCTION ds.twice", "notFound", "Not found: Routine")
 
 
+def test_a_function_reads_its_tables_as_they_are_when_it_is_called(engine: Engine) -> None:
+    script = """CREATE TABLE ds.t AS SELECT 1 AS a; CREATE TEMP FUNCTION total() AS ((SELECT SUM(a) FROM ds.t));
+        INSERT ds.t VALUES (2); ASSERT total() = 3; INSERT ds.t VALUES (total()); SELECT total()"""
+    assert engine.rows(script) == [("6",)]
+
+
 def test_views(engine: Engine) -> None:
     engine.execute("CREATE TABLE ds.t AS SELECT x AS a FROM UNNEST([1, 2, 3]) x")
     engine.execute("CREATE VIEW ds.v (a OPTIONS(description='number')) AS SELECT a FROM ds.t WHERE a > 1 -- trailing")

@@ -1,15 +1,18 @@
-"""The server through the clients that are pointed at it: google-cloud-bigquery, gcloud-aio-bigquery, googleapiclient discovery."""
+"""The server through the clients that use it: google-cloud-bigquery, gcloud-aio-bigquery, googleapiclient."""
 
 from __future__ import annotations
 
 import datetime as dt
 import io
 import json
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.loopback
 
 PROJECT = "local-proj"
+ROOT = Path(__file__).resolve().parents[4]
 SCHEMA = [
     bigquery.SchemaField("document_id", "STRING", mode="REQUIRED"),
     bigquery.SchemaField("submission_timestamp", "TIMESTAMP"),
@@ -126,7 +130,7 @@ def test_errors(client: bigquery.Client, sql: str, error: type[Exception], reaso
     with pytest.raises(error) as caught:
         job.result()
     assert message in str(caught.value)
-    assert caught.value.errors[0]["reason"] == reason  # type: ignore[attr-defined]
+    assert caught.value.errors[0]["reason"] == reason
     job.reload()
     assert (job.state, job.error_result["reason"], job.errors[0]["message"]) == (
         "DONE",
@@ -398,6 +402,31 @@ def call_store(url: str, method: str, path: str, body: bytes | None = None) -> b
         return bytes(answer.read())
 
 
+def test_readers_see_a_table_before_or_after_a_write_but_nothing_between(
+    server: Server, client: bigquery.Client
+) -> None:
+    table = name()
+    one = "SELECT x AS a FROM UNNEST(GENERATE_ARRAY(1, 500)) x"
+    two = "SELECT 'b' AS b, x AS c, [x] AS d FROM UNNEST(GENERATE_ARRAY(1, 300)) x"
+    client.query(f"CREATE TABLE {table} AS {one}").result()
+
+    def replace(i: int) -> None:
+        truncate = bigquery.QueryJobConfig(destination=table, write_disposition="WRITE_TRUNCATE")
+        client.query(two if i % 2 else one, job_config=truncate).result()
+
+    def read(_: int) -> tuple[int, int]:
+        assert call(server, "GET", "/healthz")[0] == 200
+        rows = list(client.query(f"SELECT * FROM {table}").result())
+        return len(rows), len(rows[0])
+
+    with ThreadPoolExecutor(4) as threads:
+        writes = [threads.submit(replace, i) for i in range(12)]
+        seen = set(threads.map(read, range(25)))
+        for write in writes:
+            write.result()
+    assert seen <= {(500, 1), (300, 3)}
+
+
 # -- datasets, tables, rows, routines
 
 
@@ -648,6 +677,45 @@ def _insert_quietly(server: Server, job_id: str, i: int, accepted: list[str]) ->
         return  # the server was killed
     if status == 200:
         accepted.append(job_id)
+
+
+def test_a_script_that_was_cut_short_is_not_run_again(make_server: Callable[..., Server]) -> None:
+    server = make_server()
+    client = server.client()
+    client.create_dataset("ds")
+    client.query("CREATE TABLE ds.t (i INT64)").result()
+    endless = "SELECT COUNT(*) FROM " + ", ".join(["UNNEST(GENERATE_ARRAY(1, 10000))"] * 4)
+    job = client.query(f"INSERT ds.t VALUES (1); {endless}")
+    deadline = time.monotonic() + 10
+    while client.get_table("ds.t").num_rows == 0:
+        assert time.monotonic() < deadline, "the script's first statement was not done within 10 s"
+        time.sleep(0.05)
+    server.stop(9)
+    client = make_server().client()
+    with pytest.raises(exceptions.GoogleAPICallError, match="in the midst of this script"):
+        client.get_job(job.job_id).result(timeout=10, retry=None, job_retry=None)
+    assert client.get_table("ds.t").num_rows == 1
+
+
+def test_a_second_server_says_what_is_wrong_and_touches_nothing(
+    make_server: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = make_server()
+    client = server.client()
+    slow = bigquery.QueryJobConfig(labels={"wtmo-min-running-ms": "2000"})
+    job = client.query("SELECT 1", job_config=slow)
+    command = [sys.executable, "-m", "wtmo.local.bigquery", "--port", str(server.port)]
+    for state, message in (
+        (server.state, "address already in use"),
+        (server.state.parent / "state.log" / "x", "state.log"),
+    ):
+        second = subprocess.run(
+            [*command, "--state", str(state)], cwd=ROOT, capture_output=True, timeout=20, check=False
+        )
+        assert second.returncode == 1
+        assert message in second.stderr.decode()
+        assert "Traceback" not in second.stderr.decode()
+    assert [tuple(row.values()) for row in job.result()] == [(1,)]
 
 
 def test_min_running_and_a_clean_end(make_server: Callable[..., Server]) -> None:
