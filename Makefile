@@ -11,7 +11,6 @@ UV_VERSION := 0.13.9
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
-CODE := config dags operators plugins resources tests utils wtmo
 
 export PORT DATE SEEDS
 

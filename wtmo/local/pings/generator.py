@@ -66,7 +66,7 @@ EVENT_KINDS = [
 ]
 
 
-class Dice(random.Random):  # noqa: S311 - sample data has to repeat, and is no secret
+class Dice(random.Random):
     """Random draws that are the same wherever and whenever they are made from the same words."""
 
     def __init__(self, *words: object) -> None:

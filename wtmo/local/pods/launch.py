@@ -160,7 +160,7 @@ def main() -> None:
             # Python ignores these two, and what is ignored stays so in the program.
             for number in (signal.SIGPIPE, signal.SIGXFSZ):
                 signal.signal(number, signal.SIG_DFL)
-            os.execvpe(orders["argv"][0], orders["argv"], orders["env"])  # noqa: S606 - to become the program, no other way
+            os.execvpe(orders["argv"][0], orders["argv"], orders["env"])
         except OSError as error:
             status.write(f"error cannot run {orders['argv'][0]!r}: {error.strerror or error}\n")
     sys.exit(START_ERROR)
