@@ -36,7 +36,7 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@touch $@
 
 up: $(STAMP) ## Start the platform, run one logical day (DATE=2026-06-01), leave the UI on http://localhost:8080 (PORT=)
-	@$(BIN)/wtmo up --port "$$PORT" --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
+	@exec $(BIN)/wtmo up --tied --port "$$PORT" --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
 
 down: $(STAMP) ## End the platform
 	@$(BIN)/wtmo down
@@ -45,7 +45,7 @@ status: $(STAMP) ## Show what runs
 	@$(BIN)/wtmo status
 
 day: $(STAMP) ## Run one logical day headless (DATE=2026-06-01, SEEDS=folder) and show what each task did
-	@$(BIN)/wtmo day --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
+	@exec $(BIN)/wtmo day --tied --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
 
 test: $(STAMP) ## Run the tests (ARGS="-k name" for some)
 	@$(BIN)/pytest $(ARGS)

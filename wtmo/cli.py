@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +38,7 @@ SeedsOption = Annotated[
     Path | None,
     typer.Option("--seeds", help="Folder of <dataset>.<table>.ndjson and .schema.json files instead of made-up pings."),
 ]
+TiedOption = Annotated[bool, typer.Option("--tied", hidden=True, help="End when the parent process ends (make).")]
 ClientsOption = Annotated[int, typer.Option("--clients", min=1, help="How many clients send the made-up pings.")]
 
 SAMPLE_DATE = "2026-06-01"
@@ -59,6 +63,18 @@ def _errors() -> Generator[None, None, None]:
     except KeyboardInterrupt:
         err.print("interrupted")
         raise typer.Exit(130) from None
+
+
+def _end_with_parent() -> None:
+    """End like Ctrl-C when the parent process is gone, also by kill -9: what make started ends with make."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _escape(text: str) -> str:
@@ -97,11 +113,14 @@ def up(
     date: DateOption = SAMPLE_DATE,
     seeds: SeedsOption = None,
     clients: ClientsOption = CLIENTS,
+    tied: TiedOption = False,
 ) -> None:
     """Start the platform, run one logical day, and leave it running. Ctrl-C before that ends it all."""
     from wtmo.local import platform
 
     with _errors():
+        if tied:
+            _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
         record = platform.running(place)
@@ -183,6 +202,7 @@ def day(
     seeds: SeedsOption = None,
     clients: ClientsOption = CLIENTS,
     as_json: JsonOption = False,
+    tied: TiedOption = False,
 ) -> None:
     """Run one logical day to its end and show what each task did. Uses the running platform, or one of its own.
 
@@ -191,6 +211,8 @@ def day(
     from wtmo.local import platform
 
     with _errors():
+        if tied:
+            _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
         with _progress("start") as report, contextlib.ExitStack() as stack:

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from utils.config import ROOT, environment
-from wtmo.local import airflow, day, platform, warehouse
+from wtmo.local import airflow, api, day, platform, warehouse
+from wtmo.local.services.outbox import read_outbox
 from wtmo.local.state import PlatformRecord, State, marked_processes
 
 if TYPE_CHECKING:
@@ -226,6 +227,86 @@ def test_a_second_platform_on_the_same_folder_is_refused(running: Running) -> No
     assert platform.running(running.state)
 
 
+FAULTS = ROOT / "tests" / "wtmo" / "local" / "fault_dags"
+
+
+@pytest.fixture(scope="module")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, str]]:
+    """A platform on which the DAG ``faults`` has run, with what was reported of it."""
+    import airflow_client.client as airflow_client
+
+    state = State(tmp_path_factory.mktemp("faults"))
+    launch = platform.Launch(state, port=0, dags=FAULTS)
+    try:
+        running = Running(state, launch.wait(quiet))
+        token = state.secret("service_token").read_text()
+        kubeconfig = {
+            "current-context": "local",
+            "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local"}}],
+            "clusters": [
+                {
+                    "name": "local",
+                    "cluster": {
+                        "server": f"https://127.0.0.1:{running.record.ports['pods']}",
+                        "certificate-authority": running.record.settings["WTMO_GKE_CA_FILE"],
+                    },
+                }
+            ],
+            "users": [{"name": "local", "user": {"token": token}}],
+        }
+        with api.client(running.record) as client:
+            body = airflow_client.ConnectionBody(
+                connection_id="any_cluster", conn_type="kubernetes", extra=json.dumps({"kube_config": kubeconfig})
+            )
+            airflow_client.ConnectionApi(client).post_connection(body)
+        lines: list[str] = []
+        running.results[FIRST] = day.run_day(state, running.record, FIRST, report=lines.append, dags=("faults",))
+        yield running, "\n".join(lines)
+    finally:
+        launch.stop()
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        ("unknown_image", "example.com/nobody/nothing"),
+        ("missing_query", "sql/moz-fx-data-shared-prod/telemetry_derived/nothing_v1/query.sql"),
+        ("bad_sql", "FRM"),
+        ("unknown_command", "fly"),
+    ],
+)
+def test_a_bad_task_fails_with_what_and_where_in_its_log_and_its_mail(
+    faults: tuple[Running, str], task: str, says: str
+) -> None:
+    running, report = faults
+    assert {r.task: r.state for r in running.results[FIRST]}[task] == "failed"
+    assert says in report.partition(f"faults.{task} failed")[2]
+    mails = [m for m in read_outbox(running.state.root / "services" / "outbox") if f"faults.{task} failed" in m.subject]
+    assert len(mails) == 1
+    assert says in mails[0].html
+
+
+@pytest.mark.parametrize("task", ["kubernetes_deferred", "kubernetes_waiting"])
+def test_a_kubernetes_connection_leads_to_its_cluster(faults: tuple[Running, str], task: str) -> None:
+    running, report = faults
+    assert {r.task: r.state for r in running.results[FIRST]}[task] == "success", report
+
+
+def test_a_failed_task_leaves_no_pod_that_runs(faults: tuple[Running, str]) -> None:
+    from kubernetes import client as kubernetes
+
+    running, _ = faults
+    configuration = kubernetes.Configuration(
+        host=f"https://127.0.0.1:{running.record.ports['pods']}",
+        api_key={"authorization": f"Bearer {running.state.secret('service_token').read_text()}"},
+    )
+    configuration.ssl_ca_cert = running.record.settings["WTMO_GKE_CA_FILE"]
+    pods = kubernetes.CoreV1Api(kubernetes.ApiClient(configuration)).list_namespaced_pod("default").items
+    assert {p.status.phase for p in pods} <= {"Failed", "Succeeded"}
+    kept = {p.metadata.labels["task_id"] for p in pods if p.status.phase == "Failed"}
+    assert {"missing_query", "bad_sql"} <= kept, "failed pods are kept for debugging"
+
+
 def _up(state: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "wtmo", "up", "--state", str(state), "--port", "0", *arguments],
@@ -276,6 +357,28 @@ def test_nothing_outlives_its_parent(tmp_path: Path, whom: str, how: signal.Sign
         wait(lambda: _gone(record), "every process and port to be gone", 30)
     finally:
         command.kill()
+        platform.stop(State(tmp_path))
+
+
+def test_what_make_started_ends_with_make(tmp_path: Path) -> None:
+    parent = subprocess.Popen(
+        [
+            *(sys.executable, "-c", "import subprocess, sys; subprocess.run(sys.argv[1:])"),
+            *(sys.executable, "-m", "wtmo", "up", "--tied", "--no-day", "--port", "0", "--state", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait(lambda: (r := _record(tmp_path)) and "bigquery" in r.services, "the first services to be started", 120)
+        record = _record(tmp_path)
+        assert record
+        parent.kill()
+        parent.wait()
+        wait(lambda: _gone(record), "every process and port to be gone", 40)
+    finally:
+        parent.kill()
         platform.stop(State(tmp_path))
 
 
