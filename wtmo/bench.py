@@ -201,7 +201,10 @@ def _run_pod(api: Any, name: str) -> None:
 
     body = {
         "metadata": {"name": name},
-        "spec": {"restartPolicy": "Never", "containers": [{"name": "base", "image": image("kpi-forecasting"), "args": ["--help"]}]},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "base", "image": image("kpi-forecasting"), "args": ["--help"]}],
+        },
     }
     api.create_namespaced_pod("default", body)
     end = time.monotonic() + 60

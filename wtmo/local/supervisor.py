@@ -9,71 +9,33 @@ input closes before the word ``keep`` came: so the platform doesn't outlive the 
 from __future__ import annotations
 
 import argparse
-import collections
 import contextlib
 import ctypes
 import fcntl
 import hashlib
-import http
-import http.client
-import json
 import os
 import signal
-import ssl
 import subprocess
 import sys
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import IO, Any
 
 import psutil
 
 from utils.config import ROOT
 from utils.config import environment as own_environment
 from wtmo.errors import WtmoError
-from wtmo.local import airflow, gcs, postgres, tls
+from wtmo.local import airflow, components, tls
+from wtmo.local.components import RESTARTS, Service
 from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 STARTUP_SECONDS = 240
-RESTARTS = 5
 RESTART_WINDOW = 300
 STOP_SECONDS = 10
-
-
-@dataclass
-class Service:
-    """One process of the platform.
-
-    :param ready: tells whether it serves; called until it says so.
-    :param stop_signal: what ends it in good order. Default: SIGTERM.
-    :param user: the user it runs as. Default: this process's.
-    :param seconds: how long it may take to be ready. Default: 120.
-    """
-
-    name: str
-    argv: list[str]
-    environment: dict[str, str]
-    ready: Callable[[], bool]
-    url: str | None = None
-    stop_signal: signal.Signals = signal.SIGTERM
-    user: str | None = None
-    seconds: float = 120
-    process: subprocess.Popen[bytes] | None = None
-    deaths: collections.deque[float] = field(default_factory=lambda: collections.deque(maxlen=RESTARTS))
-
-    @property
-    def child(self) -> subprocess.Popen[bytes]:
-        """The process, once it was started."""
-        if self.process is None:
-            raise RuntimeError(f"{self.name} was not started")
-        return self.process
 
 
 class Stop(Exception):
@@ -105,6 +67,9 @@ class Supervisor:
         failure: str | None = None
         try:
             self.record.save(self.state)
+            for log in self.state.folder("logs").glob("*.log"):
+                if log.name != "supervisor.log":
+                    log.replace(log.with_suffix(".log.1"))
             self._start_guard()
             self._start_all()
             self._note("running", ui=f"http://localhost:{self.ports.ui}")
@@ -149,120 +114,17 @@ class Supervisor:
         self.record.ports = asdict(self.ports)
         self.record.settings = airflow.stand_in_settings(self.state, self.ports)
         airflow_environment = base | airflow.environment(self.state, self.ports, secrets, dags=self.dags)
-        first = [self._postgres(secrets), *self._stand_ins(base)]
+        database = components.database(self.state, self.ports, base, secrets["postgres"])
+        first = [database, *components.stand_ins(self.state, self.ports, base)]
         for service in first:
             self._start(service)
-        self._await(first[:1])
+        self._await([database])
         self._migrate(airflow_environment)
         self.record.settings["AIRFLOW_API_URL"] = f"http://127.0.0.1:{self.ports.ui}"
-        components = self._airflow(airflow_environment)
-        for service in components:
+        second = components.airflow_processes(self.ports, airflow_environment)
+        for service in second:
             self._start(service)
-        self._await([*first, *components])
-
-    def _postgres(self, secrets: dict[str, str]) -> Service:
-        data = self.state.root / "postgres"
-        postgres.initialise(data, self.state.secret("postgres"))
-
-        def ready() -> bool:
-            return postgres.answers(self.ports.postgres, secrets["postgres"])
-
-        return Service(
-            "postgres",
-            postgres.command(data, self.ports.postgres),
-            self._base_environment(),
-            ready,
-            url=f"postgresql://127.0.0.1:{self.ports.postgres}",
-            # SIGTERM would wait for every client to hang up.
-            stop_signal=signal.SIGINT,
-            user=postgres.run_as()[1],
-        )
-
-    def _stand_ins(self, base: dict[str, str]) -> list[Service]:
-        ports, secrets = self.ports, self.state.root / "secrets"
-        sample = airflow.RESOURCES / "sample"
-        image_environment = self.state.root / "image-environment.json"
-        image_environment.write_text(
-            json.dumps({
-                "BIGQUERY_EMULATOR_HOST": f"http://127.0.0.1:{ports.bigquery}",
-                "GOOGLE_CLOUD_PROJECT": "moz-fx-data-shared-prod",
-                "BQETL_CHECKOUT": str(sample / "bigquery-etl"),
-            })
-        )
-
-        def module(name: str, *arguments: str) -> list[str]:
-            return [sys.executable, "-m", f"wtmo.local.{name}", "--host", "127.0.0.1", *arguments]
-
-        def state(name: str) -> tuple[str, str]:
-            return "--state", str(self.state.folder(name))
-
-        return [
-            Service(
-                "bigquery",
-                # A job that takes no time is never waited for: half a second makes operators really defer.
-                [
-                    *module("bigquery", "--port", str(ports.bigquery), *state("bigquery"), "--min-running", "0.5"),
-                    "--storage-url",
-                    f"http://127.0.0.1:{ports.gcs}",
-                ],
-                base,
-                lambda: _answers(f"http://127.0.0.1:{ports.bigquery}/healthz"),
-                url=f"http://127.0.0.1:{ports.bigquery}",
-            ),
-            Service(
-                "pods",
-                module(
-                    "pods",
-                    *("--port", str(ports.pods), *state("pods"), "--token-file", str(secrets / "service_token")),
-                    *("--cert", str(secrets / "pods.crt"), "--key", str(secrets / "pods.key")),
-                    *("--image-env", str(image_environment)),
-                ),
-                base,
-                lambda: _answers(f"https://127.0.0.1:{ports.pods}/healthz", ca=secrets / "pods.crt"),
-                url=f"https://127.0.0.1:{ports.pods}",
-            ),
-            Service(
-                "services",
-                module(
-                    "services",
-                    *("--fivetran-port", str(ports.fivetran), "--smtp-port", str(ports.smtp)),
-                    *("--slack-port", str(ports.slack), "--google-port", str(ports.google)),
-                    *("--token-file", str(secrets / "service_token"), *state("services")),
-                    *("--connectors", str(sample / "fivetran")),
-                    *("--bigquery-url", f"http://127.0.0.1:{ports.bigquery}"),
-                ),
-                base,
-                lambda: all(_answers(f"http://127.0.0.1:{p}/healthz") for p in (ports.fivetran, ports.google)),
-                url=f"http://127.0.0.1:{ports.fivetran} (Fivetran)",
-            ),
-            Service(
-                "gcs",
-                gcs.command("127.0.0.1", ports.gcs, self.state.folder("gcs")),
-                base,
-                lambda: _answers(f"http://127.0.0.1:{ports.gcs}{gcs.HEALTH}"),
-                url=f"http://127.0.0.1:{ports.gcs}",
-            ),
-        ]
-
-    def _airflow(self, environment: dict[str, str]) -> list[Service]:
-        health = f"http://127.0.0.1:{self.ports.ui}/api/v2/monitor/health"
-
-        def component(name: str, part: str, *arguments: str) -> Service:
-            return Service(
-                name,
-                airflow.component(name, *arguments),
-                environment,
-                lambda: _healthy(health, part),
-                url=f"http://localhost:{self.ports.ui}" if name == "api-server" else None,
-                seconds=STARTUP_SECONDS,
-            )
-
-        return [
-            component("api-server", "metadatabase", "--workers", "1"),
-            component("scheduler", "scheduler", "--skip-serve-logs"),
-            component("dag-processor", "dag_processor"),
-            component("triggerer", "triggerer", "--skip-serve-logs"),
-        ]
+        self._await([*first, *second])
 
     def _migrate(self, environment: dict[str, str]) -> None:
         """Bring the database to this version's tables; only when the versions have changed since the last time."""
@@ -400,38 +262,6 @@ class Supervisor:
 def _die_with_parent() -> None:
     """Linux: end when the supervisor ends (PR_SET_PDEATHSIG). The guard does the same for what these start."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _get(url: str, ca: Path | None = None) -> tuple[int, bytes]:
-    """Status and body of a page of loopback; status 0 when nobody answers."""
-    parts = urlsplit(url)
-    port = parts.port or 80
-    if ca:
-        context = ssl.create_default_context(cafile=str(ca))
-        connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-            "127.0.0.1", port, timeout=5, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    with contextlib.closing(connection):
-        try:
-            connection.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
-            response = connection.getresponse()
-            return response.status, response.read()
-        except (OSError, http.client.HTTPException):
-            return 0, b""
-
-
-def _answers(url: str, *, ca: Path | None = None) -> bool:
-    return _get(url, ca)[0] == http.HTTPStatus.OK
-
-
-def _healthy(url: str, part: str) -> bool:
-    """Whether Airflow's health page says that ``part`` runs. A component without a first heartbeat has no status."""
-    status, body = _get(url)
-    if status != http.HTTPStatus.OK:
-        return False
-    return (json.loads(body).get(part) or {}).get("status") == "healthy"
 
 
 def _kill_session(leader: int, marker: str) -> None:
