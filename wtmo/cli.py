@@ -125,7 +125,9 @@ def up(
         logical = _day_date(date)
         record = platform.running(place)
         launch = None
-        if record is None:
+        if record is not None:
+            platform.require_running(place)
+        else:
             launch = platform.Launch(place, port=port)
             try:
                 with _progress("start") as report:
@@ -215,7 +217,7 @@ def day(
             _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
-        with _progress("start") as report, contextlib.ExitStack() as stack:
+        with _progress(date) as report, contextlib.ExitStack() as stack:
             record = stack.enter_context(platform.platform(place, report))
             good = _run_day(place, record, logical, seeds, clients, as_json=as_json, report=report)
         raise typer.Exit(0 if good else 1)
