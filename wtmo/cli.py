@@ -91,7 +91,7 @@ def _progress(title: str) -> Generator[Callable[[str], None], None, None]:
 
         def report(line: str) -> None:
             err.print(f"  {line}", markup=False, highlight=False)
-            status.update(f"{title}: {line.splitlines()[0]}")
+            status.update(_escape(f"{title}: {line.splitlines()[0]}"))
 
         yield report
 
