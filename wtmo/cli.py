@@ -22,7 +22,10 @@ from wtmo.errors import WtmoError
 from wtmo.local.state import DEFAULT_STATE, PlatformRecord, State
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Generator, Sequence
+
+    from wtmo.local.day import TaskResult
 
 app = typer.Typer(
     help="WTMO: run the telemetry platform on this machine and look at what it does.",
@@ -116,6 +119,7 @@ def up(
     tied: TiedOption = False,
 ) -> None:
     """Start the platform, run one logical day, and leave it running. Ctrl-C before that ends it all."""
+    from wtmo.local import day as logical_day
     from wtmo.local import platform
 
     with _errors():
@@ -123,30 +127,14 @@ def up(
             _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
-        record = platform.running(place)
-        launch = None
-        if record is not None:
-            platform.require_running(place)
-        else:
-            launch = platform.Launch(place, port=port)
-            try:
-                with _progress("start") as report:
-                    record = launch.wait(report)
-            except BaseException:
-                launch.stop()
-                raise
-        good = True
-        try:
+        results = None
+        with _progress("start") as report, platform.platform(place, report, port=port, keep=True) as record:
             if day:
-                good = _run_day(place, record, logical, seeds, clients, as_json=False)
-        except BaseException:
-            if launch:
-                launch.stop()
-            raise
-        if launch:
-            launch.release()
+                results = _run_day(place, record, logical, seeds, clients, report)
+        if results is not None:
+            _show_day(results)
         out.print(f"Airflow is on {record.ui} (no login on this machine). `make down` ends it.", highlight=False)
-        raise typer.Exit(0 if good else 1)
+        raise typer.Exit(0 if results is None or logical_day.succeeded(results) else 1)
 
 
 @app.command()
@@ -210,6 +198,7 @@ def day(
 
     Exit status: 0 when every task succeeded, 1 when one failed, 2 when the day could not be run.
     """
+    from wtmo.local import day as logical_day
     from wtmo.local import platform
 
     with _errors():
@@ -217,13 +206,16 @@ def day(
             _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
-        with _progress(date) as report, contextlib.ExitStack() as stack:
-            record = stack.enter_context(platform.platform(place, report))
-            good = _run_day(place, record, logical, seeds, clients, as_json=as_json, report=report)
-        raise typer.Exit(0 if good else 1)
+        with _progress(date) as report, platform.platform(place, report) as record:
+            results = _run_day(place, record, logical, seeds, clients, report)
+        if as_json:
+            print_json([asdict(result) for result in results])
+        else:
+            _show_day(results)
+        raise typer.Exit(0 if logical_day.succeeded(results) else 1)
 
 
-def _day_date(text: str) -> Any:
+def _day_date(text: str) -> dt.date:
     from wtmo.local.dates import parse_date
 
     return parse_date(text)
@@ -232,34 +224,29 @@ def _day_date(text: str) -> Any:
 def _run_day(
     place: State,
     record: PlatformRecord,
-    date: Any,
+    date: dt.date,
     seeds: Path | None,
     clients: int,
-    *,
-    as_json: bool,
-    report: Callable[[str], None] | None = None,
-) -> bool:
+    report: Callable[[str], None],
+) -> list[TaskResult]:
     from wtmo.local import day as logical_day
 
-    with contextlib.ExitStack() as stack:
-        say = report or stack.enter_context(_progress(str(date)))
-        logical_day.seed(place, record, date, seeds=seeds, clients=clients, report=say)
-        results = logical_day.run_day(place, record, date, report=say)
-    if as_json:
-        print_json([asdict(result) for result in results])
-    else:
-        rows = [
-            {
-                "dag": r.dag,
-                "task": r.task,
-                "state": r.state,
-                "seconds": f"{r.seconds:.1f}" if r.seconds is not None else None,
-                "rows written": r.rows,
-            }
-            for r in results
-        ]
-        out.print(_table(rows, right=("seconds", "rows written")))
-    return logical_day.succeeded(results)
+    logical_day.seed(place, record, date, seeds=seeds, clients=clients, report=report)
+    return logical_day.run_day(place, record, date, report=report)
+
+
+def _show_day(results: Sequence[TaskResult]) -> None:
+    rows = [
+        {
+            "dag": result.dag,
+            "task": result.task,
+            "state": result.state,
+            "seconds": f"{result.seconds:.1f}" if result.seconds is not None else None,
+            "rows written": result.rows,
+        }
+        for result in results
+    ]
+    out.print(_table(rows, right=("seconds", "rows written")))
 
 
 @app.command()

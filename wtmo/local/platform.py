@@ -131,16 +131,27 @@ def airflow_environment(state: State, record: PlatformRecord) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def platform(state: State, report: Report) -> Generator[PlatformRecord, None, None]:
-    """The running platform, or one that is started for the length of the block and then ended."""
-    record = running(state)
-    if record is not None:
+def platform(
+    state: State, report: Report, *, port: int = 0, keep: bool = False
+) -> Generator[PlatformRecord, None, None]:
+    """The running platform, or one that is started for the length of the block. What runs already is left running.
+
+    :param port: of the UI, when it is started here; 0 takes a free one. Default: 0.
+    :param keep: leave it running after the block, unless the block fails. Default: end it.
+    """
+    if running(state) is not None:
         yield require_running(state)
         return
-    launch = Launch(state, port=0)
+    launch = Launch(state, port=port)
     try:
         yield launch.wait(report)
-    finally:
+    except BaseException:
+        launch.stop()
+        raise
+    if keep:
+        launch.release()
+    else:
+        report("ending the platform")
         launch.stop()
 
 
