@@ -146,12 +146,17 @@ def test_hostile_names_are_refused_by_the_server(server: PodServer, name: str) -
 
 
 @pytest.mark.loopback
-@pytest.mark.parametrize(
-    "body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b'{"metadata": ' * 5000 + b"1" + b"}" * 5000, b"NaN", b"null"]
-)
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"NaN", b"null"])
 def test_what_is_no_json_is_400(server: PodServer, body: bytes) -> None:
     code, status = send(server, "POST", PODS, body)
     assert code == 400, status
+
+
+@pytest.mark.loopback
+def test_json_too_deep_to_be_a_pod_is_refused(server: PodServer) -> None:
+    code, status = send(server, "POST", PODS, b'{"metadata": ' * 5000 + b"1" + b"}" * 5000)
+    # Python 3.13 reads it, and it is no pod; earlier ones can't read it.
+    assert code in {400, 422}, status
 
 
 @pytest.mark.loopback
