@@ -67,6 +67,25 @@ class LocalCloud:
         return any((self.bigquery_url, self.storage_url, self.fivetran_url, self.gke_endpoint))
 
 
+@dataclass(frozen=True)
+class QueryTasks:
+    """How query and check tasks of bigquery-etl run, where the task itself does not say.
+
+    :param engine: ``WTMO_QUERY_ENGINE``: ``pod`` (a pod of the bigquery-etl image) or ``native`` (BigQuery jobs, submitted
+        by Airflow).
+    :param checkout: ``BQETL_CHECKOUT``, the folder of the bigquery-etl checkout that native tasks read when they run.
+        Default: the sample's where a stand-in takes BigQuery's place, none in production.
+    """
+
+    engine: str = field(default_factory=lambda: _env("WTMO_QUERY_ENGINE", "pod"))
+    checkout: str = field(
+        default_factory=lambda: _env(
+            "BQETL_CHECKOUT",
+            str(ROOT / "resources" / "sample" / "bigquery-etl") if LocalCloud().bigquery_url else "",
+        )
+    )
+
+
 GKE = GkeCluster()
 CONNECTIONS = Connections()
 WAREHOUSE_PROJECT = "moz-fx-data-shared-prod"

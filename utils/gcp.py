@@ -4,6 +4,11 @@ Names and keyword arguments are a contract with bigquery-etl's generator, which 
 function returns one pod task on the bigquery-etl image. What it doesn't take itself goes to
 :class:`operators.gcp_container_operator.GKEPodOperator`, and Airflow refuses there what nothing knows.
 
+Queries and checks also run without a pod: with ``engine="native"``, or by the setting ``WTMO_QUERY_ENGINE=native`` for all
+that name no engine, :class:`operators.bigquery.BigQueryRunBqetlOperator` takes the same command line and submits the
+same BigQuery jobs itself. Parameters of a pod mean nothing there: with ``engine="native"`` they are an error, by the setting
+they are left out, since imported files name the pod cluster: ``gcp_conn_id`` and ``location`` too.
+
 Parameters that all of them have:
 
 :param task_id: id of the task.
@@ -20,15 +25,22 @@ Parameters that all of them have:
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from operators.gcp_container_operator import GKEPodOperator
-from utils.config import CONNECTIONS, GKE, WAREHOUSE_PROJECT
+from utils.config import CONNECTIONS, GKE, WAREHOUSE_PROJECT, QueryTasks
 from utils.images import image
 from utils.secrets import pod_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from operators.bigquery import BigQueryRunBqetlOperator
+
+    BqetlTask = GKEPodOperator | BigQueryRunBqetlOperator
+
+_OF_BQETL_PODS = {"docker_image", "gke_project_id", "gke_location", "gke_cluster_name", "gke_namespace"}
 
 
 def bigquery_etl_query(
@@ -43,8 +55,9 @@ def bigquery_etl_query(
     parameters: Sequence[str] = (),
     arguments: Sequence[str] = (),
     multipart: bool = False,
+    engine: str | None = None,
     **pod: Any,
-) -> GKEPodOperator:
+) -> BqetlTask:
     """Run a query file of bigquery-etl and write its rows to a table.
 
     With a ``date_partition_parameter``, one day's partition is replaced: the run of 2026-06-01 of ``clients_v1``
@@ -61,8 +74,11 @@ def bigquery_etl_query(
     :param parameters: parameters of the query.
     :param arguments: further flags of the query runner.
     :param multipart: run all ``part*.sql`` of a folder and join them. Default: False.
-    :param pod: see the module's parameters, and those of ``GKEPodOperator``.
-    :raises ValueError: no query file can be told, or a partition is named twice.
+    :param engine: ``pod``, or ``native`` for BigQuery jobs without a pod. Default: the setting
+        (:class:`utils.config.QueryTasks`), which is ``pod`` unless it was changed.
+    :param pod: see the module's parameters, and those of ``GKEPodOperator`` or, native, of ``BigQueryRunBqetlOperator``.
+    :raises ValueError: no query file can be told, a partition is named twice, or a flag needs the pod.
+    :raises TypeError: ``engine="native"`` with a parameter of pods.
     """
     parameters = list(parameters)
     destination = destination_table
@@ -80,7 +96,8 @@ def bigquery_etl_query(
             raise ValueError(f"Task {task_id}: without a destination_table, give sql_file_path=.")
         folder = _table_folder(project_id, dataset_id, destination_table)
         sql_file_path = folder if multipart else f"{folder}/query.sql"
-    return _bqetl_pod(
+    return _bqetl_task(
+        engine,
         task_id,
         [
             *(["script/bqetl", "query", "run-multipart"] if multipart else ["query"]),
@@ -104,8 +121,9 @@ def bigquery_dq_check(
     is_dq_check_fail: bool = True,
     parameters: Sequence[str] = (),
     arguments: Sequence[str] = (),
+    engine: str | None = None,
     **pod: Any,
-) -> GKEPodOperator:
+) -> BqetlTask:
     """Run the data checks that bigquery-etl keeps beside a table's query, ``checks.sql``.
 
     :param source_table: table to check, without its dataset; a partition (``t_v1$...``) is not part of the path.
@@ -114,9 +132,13 @@ def bigquery_dq_check(
     :param is_dq_check_fail: run the checks marked ``fail``, which fail the task; else those marked ``warn``.
     :param parameters: parameters of the checks.
     :param arguments: further flags of the check runner.
-    :param pod: see the module's parameters, and those of ``GKEPodOperator``.
+    :param engine: as of :func:`bigquery_etl_query`.
+    :param pod: as of :func:`bigquery_etl_query`.
+    :raises ValueError: a flag needs the pod.
+    :raises TypeError: ``engine="native"`` with a parameter of pods.
     """
-    return _bqetl_pod(
+    return _bqetl_task(
+        engine,
         task_id,
         [
             *("script/bqetl", "check", "run", "--marker", "fail" if is_dq_check_fail else "warn"),
@@ -211,6 +233,40 @@ def bigquery_etl_copy_deduplicate(
     )
 
 
+def _bqetl_task(engine: str | None, task_id: str, command: list[str], **given: Any) -> BqetlTask:
+    """The task on the engine that it names, or else on that of the setting."""
+    chosen = engine or QueryTasks().engine
+    if chosen == "pod":
+        return _bqetl_pod(task_id, command, **given)
+    if chosen != "native":
+        raise ValueError(f"Task {task_id}: there is no engine {chosen!r}. Give engine='pod' or engine='native'.")
+    # Here, as a DAG without such tasks needs not wait for the client libraries.
+    from operators.bigquery import BigQueryRunBqetlOperator
+
+    of_pods = _parameters(GKEPodOperator) - _parameters(BigQueryRunBqetlOperator) | _OF_BQETL_PODS
+    if engine is None:
+        # These name the cluster, or the way to it.
+        of_pods |= {"gcp_conn_id", "impersonation_chain", "location"}
+        given = {name: value for name, value in given.items() if name not in of_pods}
+    elif foreign := sorted(of_pods & set(given)):
+        raise TypeError(f"Task {task_id}: {', '.join(foreign)}= is of pods. Leave it out, or use engine='pod'.")
+    return BigQueryRunBqetlOperator(task_id=task_id, arguments=command, **_concurrency(task_id, given))
+
+
+def _parameters(operator: type) -> set[str]:
+    """Every parameter that an operator takes, those of its bases too."""
+    return {name for base in operator.__mro__ if "__init__" in vars(base) for name in signature(base).parameters}
+
+
+def _concurrency(task_id: str, given: dict[str, Any]) -> dict[str, Any]:
+    """``task_concurrency`` under its name of today."""
+    if given.get("task_concurrency") is None:
+        return {name: value for name, value in given.items() if name != "task_concurrency"}
+    if "max_active_tis_per_dag" in given:
+        raise TypeError(f"Task {task_id}: task_concurrency is max_active_tis_per_dag. Give one of them.")
+    return {"max_active_tis_per_dag" if name == "task_concurrency" else name: value for name, value in given.items()}
+
+
 def _bqetl_pod(
     task_id: str,
     command: list[str],
@@ -221,13 +277,8 @@ def _bqetl_pod(
     gke_location: str = GKE.location,
     gke_cluster_name: str = GKE.cluster_name,
     gke_namespace: str = GKE.namespace,
-    task_concurrency: int | None = None,
     **pod: Any,
 ) -> GKEPodOperator:
-    if task_concurrency is not None:
-        if "max_active_tis_per_dag" in pod:
-            raise TypeError(f"Task {task_id}: task_concurrency is max_active_tis_per_dag. Give one of them.")
-        pod["max_active_tis_per_dag"] = task_concurrency
     cluster = {
         "project_id": gke_project_id,
         "location": gke_location,
@@ -240,7 +291,7 @@ def _bqetl_pod(
         arguments=command,
         gcp_conn_id=gcp_conn_id,
         # Of checks, the generator gives the cluster under the operator's own names.
-        **cluster | pod,
+        **cluster | _concurrency(task_id, pod),
     )
 
 

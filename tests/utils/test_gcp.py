@@ -11,7 +11,9 @@ from airflow.sdk import DAG, TaskGroup
 from airflow.sdk.exceptions import AirflowException
 from kubernetes.client import models as k8s
 
+from operators.bigquery import BigQueryRunBqetlOperator
 from operators.gcp_container_operator import GKEPodOperator
+from utils.config import CONNECTIONS
 from utils.gcp import (
     bigquery_bigeye_check,
     bigquery_dq_check,
@@ -291,3 +293,86 @@ def test_copy_deduplicate_command() -> None:
 def test_copying_no_table_is_refused(empty: Any) -> None:
     with pytest.raises(ValueError, match="every live table would be processed"):
         made(bigquery_etl_copy_deduplicate, only_tables=empty)
+
+
+# Without a pod
+
+NATIVE = [bigquery_etl_query, bigquery_dq_check]
+OF_PODS = {"container_resources", "node_selector", "startup_timeout_seconds", "secrets", "name", *CLUSTER}
+
+
+def native(helper: Any, **kwargs: Any) -> BigQueryRunBqetlOperator:
+    task = helper(task_id="some_task", **HELPERS[helper] | kwargs)
+    assert isinstance(task, BigQueryRunBqetlOperator)
+    return task
+
+
+@pytest.mark.parametrize("helper", NATIVE)
+def test_a_native_task_runs_the_command_of_the_pod(helper: Any) -> None:
+    kwargs = {"parameters": ["n:INT64:1"], "arguments": ["--billing-project", "a"]}
+    task = native(helper, engine="native", **kwargs)
+    assert task.arguments == made(helper, **kwargs).arguments == made(helper, engine="pod", **kwargs).arguments
+    assert task.deferrable is True
+    assert task.gcp_conn_id == CONNECTIONS.shared_prod
+
+
+@pytest.mark.parametrize("helper", NATIVE)
+def test_the_setting_is_for_those_that_name_no_engine(helper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WTMO_QUERY_ENGINE", "native")
+    native(helper)
+    made(helper, engine="pod")
+    made(bigquery_bigeye_check)
+
+
+@pytest.mark.parametrize("helper", NATIVE)
+@pytest.mark.parametrize("keyword", [*COMMON, *CLUSTER])
+@pytest.mark.filterwarnings("ignore:Setting email")  # as config/airflow_local_settings.py does
+def test_by_the_setting_every_common_keyword_is_taken(
+    helper: Any, keyword: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WTMO_QUERY_ENGINE", "native")
+    value = (COMMON | CLUSTER)[keyword]
+    task = native(helper, **{keyword: value})
+    if keyword == "gcp_conn_id":
+        assert task.gcp_conn_id == CONNECTIONS.shared_prod, "the one given is that of the pod cluster"
+    elif keyword not in OF_PODS | {"start_date"}:
+        assert getattr(task, "max_active_tis_per_dag" if keyword == "task_concurrency" else keyword) == value
+
+
+def test_by_the_setting_the_place_of_the_cluster_is_not_that_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WTMO_QUERY_ENGINE", "native")
+    assert native(bigquery_dq_check, location="us-west1", cluster_name="a-cluster").location is None
+
+
+@pytest.mark.parametrize("keyword", sorted(OF_PODS))
+def test_a_native_task_refuses_what_is_of_pods(keyword: str) -> None:
+    with pytest.raises(TypeError, match=rf"Task some_task: {keyword}= is of pods"):
+        native(bigquery_etl_query, engine="native", **{keyword: (COMMON | CLUSTER)[keyword]})
+
+
+def test_a_native_task_takes_the_connection_and_location_of_bigquery() -> None:
+    task = native(bigquery_etl_query, engine="native", gcp_conn_id="another", location="EU", poll_interval=1)
+    assert (task.gcp_conn_id, task.location, task.poll_interval) == ("another", "EU", 1)
+
+
+@pytest.mark.parametrize("setting", [True, False])
+def test_an_unknown_engine_is_refused(setting: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WTMO_QUERY_ENGINE", "nativ")
+    with pytest.raises(ValueError, match="no engine 'nativ'"):
+        native(bigquery_etl_query, **({} if setting else {"engine": "nativ"}))
+
+
+@pytest.mark.parametrize("helper", NATIVE)
+def test_a_flag_that_needs_the_pod_is_refused_with_that_advice(helper: Any) -> None:
+    with pytest.raises(ValueError, match=r'Task some_task: .*--shiny.*use engine="pod"'):
+        native(helper, engine="native", arguments=["--shiny"])
+
+
+@pytest.mark.parametrize("helper", NATIVE)
+def test_a_native_task_refuses_an_unknown_keyword(helper: Any) -> None:
+    with pytest.raises((TypeError, AirflowException), match="destination_tabel"):
+        native(helper, engine="native", destination_tabel="t")
+
+
+def test_nothing_is_read_when_a_native_task_is_parsed() -> None:
+    assert native(bigquery_etl_query, engine="native", sql_file_path="sql/p/d/nowhere_v1/query.sql")

@@ -8,10 +8,12 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import fcntl
+import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -257,17 +259,25 @@ def _written(job: Any) -> int | None:
 
 
 def _log(client: airflow.ApiClient, instance: Any, lines: int = 15) -> str:
-    """The end of the log of a task's last try."""
+    """The end of the log of a task's last try, and the beginning of what its error says."""
     import airflow_client.client as airflow
 
-    content = api.call(
-        airflow.TaskInstanceApi(client).get_log,
+    # Read as it is: the client's own type of a line has no place for the error, which Airflow keeps beside the text.
+    answer = api.call(
+        airflow.TaskInstanceApi(client).get_log_without_preload_content,
         instance.dag_id,
         instance.dag_run_id,
         instance.task_id,
         instance.try_number,
         full_content=True,
     )
-    entries = content.content.actual_instance if hasattr(content.content, "actual_instance") else content.content
-    texts = [getattr(getattr(e, "actual_instance", e), "event", None) or str(e) for e in entries or []]
-    return "\n".join(f"    {text}" for text in "\n".join(texts).splitlines()[-lines:])
+    if answer.status != HTTPStatus.OK:
+        return f"    (Airflow does not show it: HTTP {answer.status})"
+    entries: list[dict[str, Any]] = [
+        entry if isinstance(entry, dict) else {"event": entry} for entry in json.loads(answer.data)["content"]
+    ]
+    told = "\n".join(str(entry.get("event")) for entry in entries).splitlines()[-lines:]
+    errors = [entry["error_detail"][0] for entry in entries if entry.get("error_detail")]
+    if errors:
+        told += f"{errors[-1].get('exc_type')}: {errors[-1].get('exc_value')}".splitlines()[:lines]
+    return "\n".join(f"    {line}" for line in told)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wtmo.local.bqetl.query import qualified
+from utils.bqetl.jobs import qualified
 from wtmo.local.bqetl.warehouse import QueryError, say
 
 if TYPE_CHECKING:

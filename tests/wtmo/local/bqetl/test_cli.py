@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from utils.bqetl import flags
+from utils.bqetl.jobs import airflow_labels, job_config, parse_parameter, point_at, qualified, split_dataset
 from wtmo.errors import WtmoError
 from wtmo.local.bqetl import cli
 from wtmo.local.bqetl.copy_deduplicate import slice_of
-from wtmo.local.bqetl.query import job_config, parse_parameter, qualified, shown_rows, split_dataset
-from wtmo.local.bqetl.warehouse import airflow_labels, point_at
+from wtmo.local.bqetl.query import shown_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,8 +91,8 @@ def test_without_a_checkout_the_message_says_what_to_set(run, monkeypatch: pytes
 
 
 def test_the_arguments_of_production_s_query_task_are_understood() -> None:
-    options = cli.query_run_parser().parse_args(
-        cli.normal([
+    options = flags.query_run_parser().parse_args(
+        flags.normal([
             "--destination_table=event_events_v1$20260601",
             "--dataset_id=telemetry_derived",
             "--project_id=moz-fx-data-shared-prod",
@@ -107,7 +108,9 @@ def test_the_arguments_of_production_s_query_task_are_understood() -> None:
             QUERY,
         ])
     )
-    config = job_config(options, default_dataset="p.d", destination="p.d.t$20260601").to_api_repr()["query"]
+    config = job_config(options, project="p", default_dataset="p.d", destination="p.d.t$20260601").to_api_repr()[
+        "query"
+    ]
     assert config["destinationTable"] == {"projectId": "p", "datasetId": "d", "tableId": "t$20260601"}
     assert config["defaultDataset"] == {"projectId": "p", "datasetId": "d"}
     assert config["writeDisposition"] == "WRITE_TRUNCATE"
@@ -118,7 +121,7 @@ def test_the_arguments_of_production_s_query_task_are_understood() -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "disposition"),
+    ("words", "disposition"),
     [
         ([], "WRITE_TRUNCATE"),
         (["--replace"], "WRITE_TRUNCATE"),
@@ -129,10 +132,10 @@ def test_the_arguments_of_production_s_query_task_are_understood() -> None:
         (["--noappend_table"], "WRITE_TRUNCATE"),
     ],
 )
-def test_a_destination_is_overwritten_unless_told_otherwise(flags: list[str], disposition: str) -> None:
-    options = cli.query_run_parser().parse_args(cli.normal([*flags, QUERY]))
+def test_a_destination_is_overwritten_unless_told_otherwise(words: list[str], disposition: str) -> None:
+    options = flags.query_run_parser().parse_args(flags.normal([*words, QUERY]))
     assert options.name == QUERY
-    assert job_config(options, default_dataset=None, destination="p.d.t").write_disposition == disposition
+    assert job_config(options, project="p", default_dataset=None, destination="p.d.t").write_disposition == disposition
 
 
 @pytest.mark.parametrize(
@@ -189,7 +192,7 @@ def test_a_dataset_may_name_its_project() -> None:
 
 def test_production_s_copy_deduplicate_is_understood() -> None:
     options = cli.copy_deduplicate_parser().parse_args(
-        cli.normal([
+        flags.normal([
             *("--project-id=moz-fx-data-shared-prod", "--billing-projects", "a", "b"),
             *("--date=2026-06-01", "--date=2026-06-02", "--parallelism=5", "--priority=INTERACTIVE", "--slices=20"),
             *("--only", "x_live.a_v1", "--only", "x_live.b_v1", "--except", "x_live.c_v1"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from wtmo.local.bqetl.checkout import Checkout
+from utils.bqetl.checkout import Checkout
 from wtmo.local.pings import generate, load_seeds
 
 pytestmark = [pytest.mark.loopback, pytest.mark.timeout(240)]

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wtmo.errors import WtmoError
-from wtmo.local.bqetl.checkout import Checkout, split_statements, statements_marked
+from utils.bqetl.checkout import Checkout, split_statements, statements_marked
+from utils.errors import WtmoError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import yaml
 
-from wtmo.errors import WtmoError
+from utils.errors import WtmoError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -135,7 +135,7 @@ class Checkout:
     def render(self, path: Path, variables: Mapping[str, Any] | None = None) -> str:
         """The SQL of a Jinja file. ``is_init()`` is False, as in every run that is not an initialisation.
 
-        ``checks.sql`` also sees the macros of ``wtmo/local/bqetl/checks/`` by their names.
+        ``checks.sql`` also sees the macros of ``utils/bqetl/checks/`` by their names.
 
         :raises WtmoError: with file and line, for a syntax error or a variable that is not defined.
         """

@@ -1,0 +1,595 @@
+"""Run a query, its parts or its data checks, from bigquery-etl's files, as BigQuery jobs: without a pod.
+
+:class:`BigQueryRunBqetlOperator` takes the command line that a pod of the bigquery-etl image would get, reads and renders the
+same files (:mod:`utils.bqetl`) and submits the same jobs.
+
+It uses the Google provider's hooks and job link, and neither ``BigQueryInsertJobOperator`` nor its trigger
+(apache-airflow-providers-google 22.8.0), which
+
+- take the SQL when the DAG is parsed, know one job a task, and leave labels out where an id exceeds 63 characters;
+- fail the task, and leave its job running, on the first error of a poll (``BigQueryInsertJobTrigger.run``) and on a
+  timeout while deferred;
+- poll through a thread pool of one thread for the whole triggerer (``sync_to_async``).
+
+Known limit: Airflow 3.3.2 calls ``on_kill`` of a trigger that runs. A task that is marked failed in the second or so between
+its deferral and the triggerer's start of its trigger leaves its job running to its end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import hashlib
+import json
+import re
+import textwrap
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, cast
+
+from aiohttp import ClientResponseError, ClientSession, ClientTimeout
+from airflow.providers.google.cloud.hooks.bigquery import BigQueryAsyncHook, BigQueryHook
+from airflow.providers.google.cloud.links.bigquery import BigQueryJobDetailLink
+from airflow.providers.google.cloud.operators.cloud_base import GoogleCloudBaseOperator
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowTaskTimeout,
+    TaskDeferralError,
+    TaskDeferralTimeout,
+)
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from gcloud.aio.bigquery import Job
+from google.api_core.exceptions import ClientError, Conflict, GoogleAPICallError, GoogleAPIError, NotFound
+from google.cloud import bigquery
+
+from utils.bqetl import flags, plans
+from utils.bqetl import jobs as bqetl_jobs
+from utils.bqetl.checkout import Checkout
+from utils.config import CONNECTIONS, LocalCloud, QueryTasks
+from utils.errors import WtmoError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Generator, Sequence
+
+    from airflow.sdk import Context
+
+REQUEST_TIMEOUT = 60.0
+"""Seconds that one request to BigQuery may take."""
+RETRY = bigquery.DEFAULT_RETRY.with_timeout(300)
+"""Google's own choice of errors that pass, tried again for five minutes."""
+CANCEL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(20)
+POLLS_UNANSWERED = 30
+"""Polls in a row that may fail before the triggerer hands the task back to a worker, which asks once more."""
+LONGEST_POLL = 60.0
+
+_STATE_KEY = "bigquery_jobs"
+
+
+class JobRef(TypedDict):
+    """Where a job is, and what it runs, for messages. ``location`` is None before it has begun."""
+
+    project: str
+    location: str | None
+    job_id: str
+    title: str
+
+
+class Failure(TypedDict):
+    """A job that BigQuery refused or that failed: what to tell, and BigQuery's reason, such as ``invalidQuery``."""
+
+    text: str
+    reason: str
+
+
+class BigQueryJobError(AirflowException):
+    """Jobs of a task failed. The message says which file, line and why.
+
+    :param errors: ``{"reason": ..}`` of each, as Google's exceptions have it; :mod:`utils.retries` goes by them.
+    """
+
+    def __init__(self, message: str, failures: Sequence[Failure] = ()) -> None:
+        super().__init__(message)
+        self.errors = [{"reason": failure["reason"]} for failure in failures]
+
+
+class BigQueryUsageError(BigQueryJobError, AirflowFailException):
+    """A file is missing or doesn't render, or an option makes no sense: no retry puts it right."""
+
+
+class BigQueryJobsTrigger(BaseTrigger):
+    """Waits in the triggerer until jobs are done, however they end.
+
+    A poll that fails is repeated. Where BigQuery doesn't answer for long, the event has ``unanswered``, the error, and the
+    jobs may still run.
+
+    :param jobs: the jobs; see :class:`JobRef`.
+    :param gcp_conn_id: Airflow connection to Google Cloud.
+    :param impersonation_chain: service accounts to impersonate.
+    :param poll_interval: seconds between two polls of a job.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: list[JobRef],
+        gcp_conn_id: str,
+        impersonation_chain: str | Sequence[str] | None,
+        poll_interval: float,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
+        self.jobs = jobs
+        self.gcp_conn_id = gcp_conn_id
+        self.impersonation_chain = impersonation_chain
+        self.poll_interval = poll_interval
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """The class and every argument."""
+        return f"{__name__}.BigQueryJobsTrigger", {
+            "jobs": self.jobs,
+            "gcp_conn_id": self.gcp_conn_id,
+            "impersonation_chain": self.impersonation_chain,
+            "poll_interval": self.poll_interval,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Poll until all are done, then give one event."""
+        hook, waiting, unanswered = self._hook(), list(self.jobs), 0
+        async with ClientSession(timeout=ClientTimeout(total=REQUEST_TIMEOUT)) as session:
+            token = None
+            while waiting:
+                try:
+                    token = token or await hook.get_token(session=session)
+                    waiting = [job for job in waiting if not await _is_done(job, session, token)]
+                    unanswered = 0
+                except Exception as error:  # of the network, the login or the answer: all of them may pass
+                    unanswered, token = unanswered + 1, None
+                    self.log.warning("BigQuery did not answer (%d in a row): %r", unanswered, error)
+                    if unanswered >= POLLS_UNANSWERED:
+                        yield TriggerEvent({"unanswered": repr(error)})
+                        return
+                if waiting:
+                    await asyncio.sleep(min(self.poll_interval * 2 ** min(unanswered, 10), LONGEST_POLL))
+        yield TriggerEvent({})
+
+    async def on_kill(self) -> None:
+        """Cancel the jobs when a person ends the waiting task."""
+        hook = self._hook()
+        cancelled = [hook.cancel_job(job["job_id"], job["project"], job["location"]) for job in self.jobs]
+        # The hook logs what it could not cancel. That one of them can't be is no reason to leave the others.
+        await asyncio.gather(*cancelled, return_exceptions=True)
+
+    def _hook(self) -> BigQueryAsyncHook:
+        return BigQueryAsyncHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
+        )
+
+
+async def _is_done(job: JobRef, session: ClientSession, token: Any) -> bool:
+    # gcloud-aio's own type of a session is that of requests or of aiohttp, by how it was built.
+    client = Job(job["job_id"], job["project"], session=cast("Any", session), token=token, location=job["location"])
+    try:
+        answer = await client.get_job()
+    except ClientResponseError as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return True  # the worker says so
+        raise
+    return bool(answer["status"]["state"] == "DONE")
+
+
+class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
+    """Run a command of bigquery-etl, ``query run``, ``query run-multipart`` or ``check run``, as BigQuery jobs.
+
+    The files are read from a checkout of bigquery-etl when the task runs. Flags that no job can be made of are refused
+    when the DAG is parsed: those tasks need the pod. A Python query is refused likewise.
+
+    Each job's id is fixed for the try (dag, task, run, try), so that a request sent twice makes one job. While a job runs
+    a further try of the same task, after the loss of a worker or a triggerer, goes on with it; it starts a new one when
+    the job failed, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
+    is where running it again would do something else than running it once (``--append_table``, ``--noreplace``, a script).
+    A task that is killed or times out cancels its jobs.
+
+    Jobs have the labels ``airflow-dag``, ``airflow-task``, ``airflow-run`` and ``airflow-try``
+    (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
+    ``slot_ms`` and ``rows_written`` (None where none is counted), over all jobs of the try.
+
+    Other than the pod's program it shows no rows of a query without a destination.
+
+    :param arguments: the command line, as the image takes it: ``["query", "--destination_table=t_v1", .., <file>]``,
+        ``["script/bqetl", "query", "run-multipart", ..]`` or ``["script/bqetl", "check", "run", ..]``. ``--dry_run``
+        has BigQuery check the query and say how many bytes it would process. (templated)
+    :param checkout: folder of the bigquery-etl checkout, which holds ``sql/``. Default: that of
+        :class:`utils.config.QueryTasks`.
+    :param gcp_conn_id: Airflow connection to BigQuery. Default: that of the warehouse. (templated)
+    :param location: location of the jobs. Default: the connection's, or else BigQuery goes by the
+        tables. (templated)
+    :param impersonation_chain: service account to impersonate, or the chain to it. Default: none. (templated)
+    :param deferrable: wait in the triggerer, not in a worker slot. Default: True.
+    :param poll_interval: seconds between two looks at a job. Default: 4.
+    :param kwargs: parameters of ``BaseOperator``.
+    :raises ValueError: a command or flag that this operator does not know; the message says what to do.
+    """
+
+    template_fields: Sequence[str] = ("arguments", "gcp_conn_id", "impersonation_chain", "location")
+    operator_extra_links = (BigQueryJobDetailLink(),)
+    ui_color = "#A1BBFF"
+
+    def __init__(
+        self,
+        *,
+        arguments: Sequence[str],
+        checkout: str | None = None,
+        gcp_conn_id: str = CONNECTIONS.shared_prod,
+        location: str | None = None,
+        impersonation_chain: str | Sequence[str] | None = None,
+        deferrable: bool = True,
+        poll_interval: float = 4.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.arguments = list(arguments)
+        self.checkout = checkout
+        self.gcp_conn_id = gcp_conn_id
+        self.location = location
+        self.impersonation_chain = impersonation_chain
+        self.deferrable = deferrable
+        self.poll_interval = poll_interval
+        self._started: list[JobRef] = []
+        self._killed = False
+        self._refuse_unknown()
+
+    def _refuse_unknown(self) -> None:
+        use_pod = 'use engine="pod"'
+        try:
+            command = flags.parsed(self.arguments)
+        except WtmoError as error:
+            raise ValueError(f"Task {self.task_id}: {error.what}. As a BigQuery job, {use_pod}. {error.fix}") from error
+        if command is None:
+            raise ValueError(
+                f"Task {self.task_id}: `{' '.join(self.arguments[:3])}` is no query and no check, {use_pod}."
+            )
+        if getattr(command[1], "name", "").endswith(".py"):
+            raise ValueError(f"Task {self.task_id}: {command[1].name} is a Python query, {use_pod}.")
+
+    # The life of a try
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Submit the jobs, or find those of a try that was lost, and wait."""
+        with self._leaving_nothing_running():
+            note = _Note(context)
+            key = self._of_lost_try(note.read()) or _key(context["ti"])
+            return self._run_stage(context, _Progress(key=key))
+
+    def execute_complete(self, context: Context, event: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
+        """Go on after the triggerer has seen the jobs done."""
+        if problem := event.get("unanswered"):
+            self.log.warning("The triggerer got no answer of BigQuery, so this worker asks: %s", problem)
+        now = _Progress(**progress)
+        self._started = list(now.started)
+        with self._leaving_nothing_running():
+            return self._wait(context, now, [self._get(job) for job in now.started])
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the deferral. A timeout or a failure of the deferral itself cancels the jobs, and ends the task."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except (TaskDeferralError, TaskDeferralTimeout) as error:
+            note = _Note(context).read()
+            self._cancel(note["jobs"] if note else [])
+            if isinstance(error, TaskDeferralTimeout):
+                raise AirflowTaskTimeout("execution_timeout passed. The jobs were cancelled.") from error
+            raise
+
+    def on_kill(self) -> None:
+        """Cancel the jobs of this try."""
+        self._killed = True
+        self._cancel(self._started)
+
+    def _run_stage(self, context: Context, progress: _Progress) -> dict[str, Any]:
+        """Submit all queries of a stage, then wait for them."""
+        plan = self._plan(progress.key)
+        queries = plan.stages[progress.stage]
+        if progress.stage == 0:
+            _Note(context).write(progress.key, plan, self.location)
+        self._prepare(plan, progress.stage)
+        labels = _labels(context["ti"])
+        started: list[bigquery.QueryJob] = []
+        for query in queries:
+            self._stop_if_killed()
+            try:
+                job = self._submit(query, progress.key, labels)
+            except ClientError as error:
+                progress.failures.append(_refusal(query, error, is_check=bool(plan.checks)))
+                continue
+            if query.config.dry_run:
+                progress.count(job)
+                self.log.info("%s: %s", query.title, bqetl_jobs.describe(job))
+                continue
+            started.append(job)
+            progress.started.append(_ref(query, job))
+            self._show_link(context, job)
+        return self._wait(context, progress, started)
+
+    def _wait(self, context: Context, progress: _Progress, jobs: list[bigquery.QueryJob]) -> dict[str, Any]:
+        """Wait for the jobs of a stage, then go on with the next one."""
+        while any(job.state != "DONE" for job in jobs):
+            self._stop_if_killed()
+            if self.deferrable:
+                self.defer(
+                    trigger=BigQueryJobsTrigger(
+                        jobs=progress.started,
+                        gcp_conn_id=self.gcp_conn_id,
+                        impersonation_chain=self.impersonation_chain,
+                        poll_interval=self.poll_interval,
+                    ),
+                    method_name="execute_complete",
+                    kwargs={"progress": vars(progress)},
+                    timeout=self.execution_timeout,
+                )
+            time.sleep(self.poll_interval)
+            jobs = [self._get(job) for job in progress.started]
+        self._stop_if_killed()
+        plan = self._plan(progress.key)
+        for ref, job in zip(progress.started, jobs, strict=True):
+            if job.error_result:
+                progress.failures.append(_failure(ref, job, is_check=bool(plan.checks)))
+                self._show_link(context, job)
+            else:
+                self.log.info("%s: %s", ref["title"], bqetl_jobs.describe(job))
+                progress.count(job)
+        progress.started, self._started = [], []
+        if progress.failures or progress.stage + 1 == len(plan.stages):
+            return self._finish(context, plan, progress)
+        progress.stage += 1
+        return self._run_stage(context, progress)
+
+    def _finish(self, context: Context, plan: plans.Plan, progress: _Progress) -> dict[str, Any]:
+        client = self._client(plan.stages[0][0].project)
+        for table in plan.temporary:
+            client.delete_table(table, not_found_ok=True, retry=RETRY, timeout=REQUEST_TIMEOUT)
+        _Note(context).remove()
+        if progress.failures:
+            heading = f"{len(progress.failures)} of {plan.checks} failed:\n" if plan.checks else ""
+            text = "\n".join(failure["text"] for failure in progress.failures)
+            raise BigQueryJobError(heading + text, progress.failures)
+        if plan.checks:
+            self.log.info("All of %s passed", plan.checks)
+        if plan.destination and plan.describes:
+            self.log.info(bqetl_jobs.put_descriptions_back(client, plan.destination, plan.folder, retry=RETRY))
+        return progress.total
+
+    def _stop_if_killed(self) -> None:
+        # Airflow goes on with the task after on_kill.
+        if self._killed:
+            raise BigQueryJobError("The task was killed. Its jobs were cancelled.")
+
+    # Plan and jobs
+
+    def _plan(self, key: str) -> plans.Plan:
+        try:
+            folder = self.checkout or QueryTasks().checkout
+            if not folder:
+                raise WtmoError(
+                    "No checkout of bigquery-etl is named",
+                    fix="Set BQETL_CHECKOUT to the folder that holds sql/, or give the task checkout=.",
+                )
+            return plans.plan(self.arguments, Checkout(Path(folder).resolve()), key=key.rpartition("_")[2])
+        except WtmoError as error:
+            raise BigQueryUsageError(str(error)) from error
+
+    def _prepare(self, plan: plans.Plan, stage: int) -> None:
+        """Make what other jobs of production have made before: offline only, as the stand-in of the image does."""
+        query, is_last = plan.stages[stage][0], stage + 1 == len(plan.stages)
+        if not LocalCloud().bigquery_url or query.config.dry_run:
+            return
+        client = self._client(query.project)
+        if not is_last:
+            bqetl_jobs.create_temporary_dataset(client, plan.temporary[0].rpartition(".")[0], retry=RETRY)
+        elif plan.destination and (
+            done := bqetl_jobs.create_destination(client, plan.folder, query.config, retry=RETRY)
+        ):
+            self.log.info(done)
+
+    def _submit(self, query: plans.Query, key: str, labels: dict[str, str]) -> bigquery.QueryJob:
+        """Start the job, or find the one that has its id."""
+        config, job_id = query.config, _job_id(key, query)
+        config.labels = {**config.labels, **labels}
+        into = ""
+        if config.destination:
+            into = f" into {config.destination} ({config.write_disposition or 'temporary'})"
+        self.log.info("Running %s in %s%s\n%s", query.title, query.project, into, query.sql)
+        for parameter in config.query_parameters:
+            self.log.info("  parameter %s", parameter.to_api_repr())
+        ref = JobRef(project=query.project, location=self.location, job_id=job_id, title=query.title)
+        self._started.append(ref)  # before it is sent, so that it can be cancelled at any moment
+        client = self._client(query.project)
+        try:
+            job = client.query(query.sql, config, job_id=job_id, retry=RETRY, timeout=REQUEST_TIMEOUT, job_retry=None)
+        except Conflict as error:
+            try:
+                job = self._get(ref)
+            except NotFound:
+                raise error from None
+            self.log.info("The job is there already, %s: going on with it", job.state)
+        except ClientError:
+            self._started.remove(ref)
+            raise
+        return job
+
+    def _of_lost_try(self, note: Any) -> str | None:
+        """The key of an earlier try whose jobs this one goes on with. Jobs of it that are of no use are cancelled."""
+        if not note:
+            return None
+        found = {ref["job_id"]: job for ref in note["jobs"] if (job := self._find(ref))}
+        running = [ref for ref in note["jobs"] if ref["job_id"] in found and found[ref["job_id"]].state != "DONE"]
+        self._started = running  # a plan that fails leaves none of them running
+        plan = self._plan(note["key"])
+        of_use = running or not plan.repeatable
+        failed = any(job.error_result for job in found.values())
+        if found and of_use and not failed and note["digest"] == _digest(plan):
+            self.log.info("Going on with the jobs of a try that was lost: %s", ", ".join(found))
+            self._started = []
+            return str(note["key"])
+        self._cancel(running)
+        self._started = []
+        return None
+
+    def _find(self, ref: JobRef) -> bigquery.QueryJob | None:
+        try:
+            return self._get(ref)
+        except NotFound:
+            return None
+
+    def _get(self, ref: JobRef) -> bigquery.QueryJob:
+        client = self._client(ref["project"])
+        job = client.get_job(ref["job_id"], location=ref["location"], retry=RETRY, timeout=REQUEST_TIMEOUT)
+        if not isinstance(job, bigquery.QueryJob):
+            raise BigQueryJobError(f"{ref['title']}: the job {ref['job_id']} is no query")
+        return job
+
+    def _cancel(self, jobs: Sequence[JobRef]) -> None:
+        for job in jobs:
+            try:
+                self._client(job["project"]).cancel_job(
+                    job["job_id"], location=job["location"], retry=CANCEL_RETRY, timeout=10
+                )
+                self.log.info("Cancelled the job %s of %s", job["job_id"], job["title"])
+            except NotFound:
+                self.log.info("The job %s of %s was never made", job["job_id"], job["title"])
+            except (GoogleAPIError, OSError) as error:
+                self.log.error("The job %s of %s could not be cancelled: %s", job["job_id"], job["title"], error)
+
+    @contextlib.contextmanager
+    def _leaving_nothing_running(self) -> Generator[None]:
+        # Being deferred or killed is no Exception: the jobs go on, or on_kill has cancelled them.
+        try:
+            yield
+        except Exception:
+            self._cancel(self._started)
+            raise
+
+    @functools.cached_property
+    def _hook(self) -> BigQueryHook:
+        return BigQueryHook(
+            gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
+        )
+
+    def _client(self, project: str) -> bigquery.Client:
+        return self._hook.get_client(project_id=project, location=self.location or self._hook.location)
+
+    @staticmethod
+    def _show_link(context: Context, job: bigquery.QueryJob) -> None:
+        BigQueryJobDetailLink.persist(context=context, project_id=job.project, location=job.location, job_id=job.job_id)
+
+
+@dataclass
+class _Progress:
+    """How far a try is; travels through the triggerer as JSON.
+
+    :param key: begins the ids of the try's jobs.
+    :param stage: the stage of the plan that runs.
+    :param started: its jobs.
+    :param failures: of jobs that failed.
+    :param total: over the jobs that succeeded: what the task returns.
+    """
+
+    key: str
+    stage: int = 0
+    started: list[JobRef] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    total: dict[str, Any] = field(
+        default_factory=lambda: {"jobs": [], "bytes_processed": 0, "slot_ms": 0, "rows_written": None}
+    )
+
+    def count(self, job: bigquery.QueryJob) -> None:
+        """Add a job that succeeded."""
+        total = self.total
+        if not job.dry_run:
+            total["jobs"].append(bqetl_jobs.job_name(job))
+        total["bytes_processed"] += job.total_bytes_processed or 0
+        total["slot_ms"] += job.slot_millis or 0
+        written = None if "wtmo-temporary" in job.labels else bqetl_jobs.rows_written(job)
+        if written is not None:
+            total["rows_written"] = (total["rows_written"] or 0) + written
+
+
+class _Note:
+    """What a try leaves for the next one, in case it is lost: its jobs. Kept in Airflow's task state store."""
+
+    def __init__(self, context: Context) -> None:
+        self._store = context.get("task_state_store")
+
+    def read(self) -> Any:
+        """The note of this or an earlier try; None: there is none."""
+        return None if self._store is None else self._store.get(_STATE_KEY)
+
+    def write(self, key: str, plan: plans.Plan, location: str | None) -> None:
+        """Before anything is sent to BigQuery."""
+        if self._store is not None:
+            jobs = [
+                JobRef(project=query.project, location=location, job_id=_job_id(key, query), title=query.title)
+                for stage in plan.stages
+                for query in stage
+            ]
+            note: dict[str, Any] = {"key": key, "digest": _digest(plan), "jobs": jobs}
+            self._store.set(_STATE_KEY, note)
+
+    def remove(self) -> None:
+        """When the try has seen its end."""
+        if self._store is not None:
+            self._store.delete(_STATE_KEY)
+
+
+def _key(ti: Any) -> str:
+    """The same for all jobs and all workers of a try, and for no other. Ends in ``_`` and 16 hexadecimal digits.
+
+    Airflow gives each try an id of its own (``ti.id``): a run that was deleted and made again does not find old jobs.
+    """
+    names = [str(part) for part in (ti.dag_id, ti.task_id, ti.run_id, ti.map_index, ti.try_number)]
+    digest = hashlib.sha256(json.dumps([*names, str(ti.id)]).encode()).hexdigest()[:16]
+    # A job id has at most 1024 of these characters.
+    dag, task, run = (re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:250] for name in names[:3])
+    return f"airflow_{dag}_{task}_{run}_{ti.try_number}_{digest}"
+
+
+def _job_id(key: str, query: plans.Query) -> str:
+    return f"{key}_{query.name}"
+
+
+def _labels(ti: Any) -> dict[str, str]:
+    ids = (ti.dag_id, ti.task_id, ti.run_id, str(ti.try_number))
+    return bqetl_jobs.airflow_labels(dict(zip(bqetl_jobs.AIRFLOW_LABELS.values(), ids, strict=True)))
+
+
+def _digest(plan: plans.Plan) -> str:
+    """The same for the same SQL, parameters and destinations."""
+    queries = [
+        [query.name, query.sql, query.project, query.config.to_api_repr()] for stage in plan.stages for query in stage
+    ]
+    return hashlib.sha256(json.dumps(queries, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _ref(query: plans.Query, job: bigquery.QueryJob) -> JobRef:
+    return JobRef(project=job.project, location=job.location, job_id=job.job_id, title=query.title)
+
+
+def _failure(ref: JobRef, job: bigquery.QueryJob, *, is_check: bool) -> Failure:
+    found = job.error_result or {}
+    text = _told(ref["title"], str(found.get("message")), job.query, is_check=is_check)
+    return Failure(text=f"{text}\n  job {bqetl_jobs.job_name(job)}", reason=str(found.get("reason", "")))
+
+
+def _refusal(query: plans.Query, error: GoogleAPICallError, *, is_check: bool) -> Failure:
+    detail = next((item for item in error.errors or [] if isinstance(item, dict)), {})
+    message = str(detail.get("message") or error.message)
+    return Failure(text=_told(query.title, message, query.sql, is_check=is_check), reason=str(detail.get("reason", "")))
+
+
+def _told(title: str, message: str, sql: str, *, is_check: bool) -> str:
+    """What failed, why, and the line of the SQL or, of a check, all of its text."""
+    said = bqetl_jobs.check_message(message) if is_check else message
+    shown = textwrap.indent(f"\n{sql}", "    ") if is_check else bqetl_jobs.point_at(sql, message)
+    return f"{title}: {said}{shown}"

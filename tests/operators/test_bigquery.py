@@ -1,0 +1,635 @@
+"""BigQueryRunBqetlOperator against the local BigQuery: the jobs it makes, one a try, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout, TaskDeferred
+from airflow.sdk.module_loading import import_string
+from google.api_core.exceptions import ServiceUnavailable
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import bigquery
+
+from operators import bigquery as native
+from operators.bigquery import BigQueryJobError, BigQueryRunBqetlOperator, BigQueryUsageError
+from utils.config import ROOT
+from utils.labels import label_value
+from utils.retries import rule_of
+from wtmo.local.bqetl import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.loopback
+
+PROJECT = "moz-fx-data-shared-prod"
+DAY = "2026-06-01"
+LONG = "--label=wtmo-min-running-ms:60000"
+BOTH_MODES = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "worker"])
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A local BigQuery whose jobs run long enough to be waited for."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("bigquery")
+    command = [sys.executable, "-m", "wtmo.local.bigquery", "--port", str(port), "--state", str(folder / "state")]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen([*command, "--min-running", "0.2"], cwd=ROOT, stderr=log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        end = time.monotonic() + 60
+        while not _healthy(address):
+            assert server.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < end, "waited 60 s for the local BigQuery"
+            time.sleep(0.1)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+class Warehouse:
+    """The local BigQuery, a checkout to fill, and a dataset of the test's own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.client = bigquery.Client(PROJECT, AnonymousCredentials())
+        self.dataset = f"d_{uuid.uuid4().hex[:12]}"
+        self.client.create_dataset(self.dataset)
+
+    def write(self, table: str, files: dict[str, str]) -> str:
+        """A table's folder in the checkout, from its root."""
+        folder = f"sql/{PROJECT}/{self.dataset}/{table}"
+        (self.root / folder).mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (self.root / folder / name).write_text(text)
+        return folder
+
+    def sql(self, sql: str) -> list[tuple[Any, ...]]:
+        return [tuple(row.values()) for row in self.client.query_and_wait(sql.replace("DATASET", self.dataset))]
+
+    def jobs(self, task_id: str) -> list[bigquery.QueryJob]:
+        """The jobs of a task of the DAG of this test."""
+        return [
+            job
+            for job in self.client.list_jobs(all_users=True, max_results=1000)
+            if (job.labels.get("airflow-dag"), job.labels.get("airflow-task")) == (self.dataset, label_value(task_id))
+        ]
+
+
+@pytest.fixture
+def warehouse(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    connection = {"conn_type": "google_cloud_platform", "extra": {"project": PROJECT, "is_anonymous": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_SHARED_PROD", json.dumps(connection))
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)
+    monkeypatch.setenv("BQETL_CHECKOUT", str(tmp_path))
+    # As wtmo.local.redirect does for a whole process.
+    monkeypatch.setattr("gcloud.aio.bigquery.bigquery.init_api_root", lambda *_: (True, f"{url}/bigquery/v2"))
+    (tmp_path / "sql").mkdir()
+    return Warehouse(tmp_path)
+
+
+class Store(dict[str, Any]):
+    """Airflow's task state store, as a retry of the same task instance sees it again."""
+
+    def set(self, key: str, value: Any) -> None:
+        self[key] = json.loads(json.dumps(value))
+
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
+
+class Try:
+    """One try of a task instance, through as many deferrals as it takes."""
+
+    def __init__(self, warehouse: Warehouse, arguments: list[str], *, store: Store | None = None, **more: Any) -> None:
+        self.number = more.pop("number", 1)
+        self.pushed: dict[str, Any] = {}
+        self.deferrals = 0
+        task_id = more.pop("task_id", "task")
+        self.task = BigQueryRunBqetlOperator(task_id=task_id, arguments=arguments, **{"poll_interval": 0.05} | more)
+        ti = SimpleNamespace(
+            dag_id=warehouse.dataset,
+            task_id=task_id,
+            run_id="scheduled__2026-06-01T03:00:00+00:00",
+            map_index=-1,
+            try_number=self.number,
+            id=uuid.uuid4(),
+            xcom_push=self.pushed.__setitem__,
+        )
+        ti.xcom_push = lambda key, value: self.pushed.__setitem__(key, value)
+        self.store = Store() if store is None else store
+        self.context: Any = {"ti": ti, "task_state_store": self.store}
+
+    def start(self) -> TaskDeferred:
+        """Run until it is deferred the first time."""
+        with pytest.raises(TaskDeferred) as caught:
+            self.task.execute(self.context)
+        return caught.value
+
+    def run(self) -> Any:
+        step = partial(self.task.execute, self.context)
+        while True:
+            try:
+                return step()
+            except TaskDeferred as deferred:
+                self.deferrals += 1
+                step = self.resumed(deferred)
+
+    def resumed(self, deferred: TaskDeferred) -> Any:
+        """The step after the deferral, on another worker: an operator made anew, arguments as they were stored."""
+        event = first_event(deferred.trigger)
+        kwargs = json.loads(json.dumps(deferred.kwargs)) | {"event": event}
+        self.task = BigQueryRunBqetlOperator(
+            task_id=self.task.task_id,
+            arguments=self.task.arguments,
+            poll_interval=self.task.poll_interval,
+        )
+        return partial(self.task.resume_execution, deferred.method_name, kwargs, self.context)
+
+
+def rebuilt(trigger: Any) -> Any:
+    path, arguments = trigger.serialize()
+    return import_string(path)(**json.loads(json.dumps(arguments)))
+
+
+def first_event(trigger: Any) -> Any:
+    """What the trigger fires, once it was stored and built anew as Airflow does it."""
+
+    async def fire() -> Any:
+        async with asyncio.timeout(30):
+            return await anext(rebuilt(trigger).run())
+
+    return asyncio.run(fire()).payload
+
+
+def query(warehouse: Warehouse, folder: str, *more: str, table: str = "t_v1") -> list[str]:
+    return ["query", f"--destination_table={table}", f"--dataset_id={warehouse.dataset}", *more, f"{folder}/query.sql"]
+
+
+# What is run
+
+
+PARTITIONED = {
+    "query.sql": "{% set n = 2 %}SELECT @submission_date AS day, n FROM UNNEST(GENERATE_ARRAY(1, {{ n }})) AS n",
+    "metadata.yaml": "bigquery:\n  time_partitioning:\n    field: day\n    type: day\n",
+    "schema.yaml": "fields:\n- {name: day, type: DATE, description: A day.}\n- {name: n, type: INTEGER}\n",
+}
+
+
+@BOTH_MODES
+def test_a_day_is_written_by_one_labelled_job(warehouse: Warehouse, deferrable: bool) -> None:
+    folder = warehouse.write("t_v1", PARTITIONED)
+    task_id = "a_group.of_tasks__with_a_name_that_is_longer_than_any_label_may_be__v1"
+    for day in (DAY, "2026-06-02", DAY):
+        arguments = query(
+            warehouse, folder, f"--parameter=submission_date:DATE:{day}", table=f"t_v1${day.replace('-', '')}"
+        )
+        done = Try(warehouse, arguments, deferrable=deferrable, task_id=task_id)
+        result = done.run()
+        assert done.deferrals == (1 if deferrable else 0)
+        assert result["rows_written"] == 2
+        assert not done.store, "a task that is cleared after its success must run its query again"
+    assert warehouse.sql("SELECT CAST(day AS STRING), n FROM DATASET.t_v1 ORDER BY day, n") == [
+        (DAY, 1), (DAY, 2), ("2026-06-02", 1), ("2026-06-02", 2),
+    ]  # fmt: skip
+    jobs = warehouse.jobs(task_id)
+    assert len(jobs) == 3
+    assert jobs[0].labels == {
+        "airflow-dag": warehouse.dataset,
+        "airflow-task": label_value(task_id),
+        "airflow-run": label_value("scheduled__2026-06-01T03:00:00+00:00"),
+        "airflow-try": "1",
+    }
+    assert result["jobs"] == [f"{PROJECT}:{jobs[0].location}.{jobs[0].job_id}"]
+    assert result["bytes_processed"] == jobs[0].total_bytes_processed
+    assert result["slot_ms"] == jobs[0].slot_millis
+    assert done.pushed["bigquery_job_detail"]["job_id"] == jobs[0].job_id
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        [],
+        ["--append_table", "--noreplace"],
+        ["--schema_update_option=ALLOW_FIELD_ADDITION", "--append_table"],
+        ["--time_partitioning_type=DAY", "--time_partitioning_field=day", "--clustering_fields=n"],
+        ["--billing_project=moz-fx-data-backfill-1", "--batch"],
+        ['--parameter=names:ARRAY<STRING>:["a", "b\'c"]', "--label=a:b", "--maximum_bytes_billed=1000000000"],
+    ],
+    ids=lambda flags: " ".join(flags) or "plain",
+)
+def test_the_job_is_that_of_the_pod_s_program(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, flags: list[str]
+) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT @submission_date AS day, 1 AS n"})
+    arguments = query(warehouse, folder, f"--parameter=submission_date:DATE:{DAY}", *flags)
+    Try(warehouse, arguments).run()
+    rows = warehouse.sql("SELECT TO_JSON_STRING(t) FROM DATASET.t_v1 AS t")
+    warehouse.client.delete_table(f"{warehouse.dataset}.t_v1")
+    names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TRY_NUMBER")
+    for name, value in zip(
+        names, (warehouse.dataset, "task", "scheduled__2026-06-01T03:00:00+00:00", "1"), strict=True
+    ):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    assert cli.main(arguments) == 0
+    assert warehouse.sql("SELECT TO_JSON_STRING(t) FROM DATASET.t_v1 AS t") == rows
+    client = bigquery.Client("moz-fx-data-backfill-1" if "--batch" in flags else PROJECT, AnonymousCredentials())
+    mine = [
+        job.to_api_repr()["configuration"]
+        for job in client.list_jobs(all_users=True)
+        if job.labels.get("airflow-dag") == warehouse.dataset
+    ]
+    assert len(mine) == 2
+    assert mine[0] == mine[1]
+
+
+def test_names_without_a_project_are_of_the_query_s_own_where_it_is_billed_elsewhere(warehouse: Warehouse) -> None:
+    warehouse.sql("CREATE TABLE DATASET.source AS SELECT 7 AS n")
+    folder = warehouse.write(
+        "t_v1", {"query.sql": f"SELECT a.n + b.n AS n FROM source AS a, {warehouse.dataset}.source AS b"}
+    )
+    Try(warehouse, query(warehouse, folder, "--billing_project=moz-fx-data-backfill-1")).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(14,)]
+
+
+def test_a_whole_table_keeps_its_descriptions_and_a_dry_run_writes_nothing(warehouse: Warehouse) -> None:
+    folder = warehouse.write(
+        "t_v1",
+        {
+            "query.sql": "SELECT 1 AS n",
+            "schema.yaml": "fields:\n- {name: n, type: INTEGER, description: A number.}\n",
+        },
+    )
+    result = Try(warehouse, query(warehouse, folder, "--dry_run")).run()
+    assert result["jobs"] == []
+    assert [table.table_id for table in warehouse.client.list_tables(warehouse.dataset)] == []
+    for _ in range(2):
+        Try(warehouse, query(warehouse, folder)).run()
+    (described,) = warehouse.client.get_table(f"{warehouse.dataset}.t_v1").schema
+    assert described.description == "A number."
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+
+
+def test_a_script_writes_by_itself(warehouse: Warehouse) -> None:
+    folder = warehouse.write("t_v1", {"script.sql": "CREATE TABLE t_v1 AS SELECT @n AS n;\nSELECT 1;"})
+    arguments = ["query", f"--dataset_id={warehouse.dataset}", "--parameter=n:INT64:5", f"{folder}/script.sql"]
+    Try(warehouse, arguments).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(5,)]
+
+
+@BOTH_MODES
+def test_a_multipart_query_is_joined_and_leaves_no_temporary_table(warehouse: Warehouse, deferrable: bool) -> None:
+    folder = warehouse.write(
+        "t_v1",
+        {
+            "part1.sql": "SELECT id, id * 10 AS a FROM UNNEST([1, 2]) AS id",
+            "part2.sql": "SELECT id, id * 100 AS b FROM UNNEST([2, 3]) AS id",
+            "metadata.yaml": "bigquery:\n  clustering:\n    fields: [id]\n",
+        },
+    )
+    command = ["script/bqetl", "query", "run-multipart", "--using=id", f"--dataset_id={warehouse.dataset}"]
+    done = Try(warehouse, [*command, "--destination_table=t_v1", folder], deferrable=deferrable)
+    result = done.run()
+    assert warehouse.sql("SELECT id, a, b FROM DATASET.t_v1 ORDER BY id") == [
+        (1, 10, None),
+        (2, 20, 200),
+        (3, None, 300),
+    ]
+    assert (len(result["jobs"]), result["rows_written"]) == (3, 3)
+    assert warehouse.client.get_table(f"{warehouse.dataset}.t_v1").clustering_fields == ["id"]
+    assert [table.table_id for table in warehouse.client.list_tables("tmp")] == []
+
+
+HOSTILE = "x'; DROP TABLE t; --\\\" {{ 7 }}"
+
+
+def test_a_parameter_s_value_is_never_sql(warehouse: Warehouse) -> None:
+    folder = warehouse.write(
+        "t_v1",
+        {
+            "query.sql": "SELECT @text AS text",
+            "checks.sql": "#fail\nSELECT IF(@text = '', ERROR('empty'), NULL);\n#warn\nSELECT '{{ text }}';",
+        },
+    )
+    Try(warehouse, query(warehouse, folder, f"--parameter=text:STRING:{HOSTILE}")).run()
+    assert warehouse.sql("SELECT text FROM DATASET.t_v1") == [(HOSTILE,)]
+    check = ["script/bqetl", "check", "run", "--marker", "warn", folder]
+    Try(warehouse, [*check, "--parameter=text:STRING:plain-1.5 a_b"]).run()
+    with pytest.raises(BigQueryUsageError, match=r"checks.sql.*parameter text is no plain text: write @text"):
+        Try(warehouse, [*check, f"--parameter=text:STRING:{HOSTILE}"]).run()
+
+
+# What fails
+
+
+@BOTH_MODES
+def test_bad_sql_is_told_with_file_and_line_and_not_tried_again(warehouse: Warehouse, deferrable: bool) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT\n  1 AS one,\n  nothing\n"})
+    bad = Try(warehouse, query(warehouse, folder), deferrable=deferrable)
+    with pytest.raises(BigQueryJobError) as caught:
+        bad.run()
+    assert f"{folder}/query.sql: Unrecognized name: nothing" in str(caught.value)
+    assert "\n  3 |   nothing\n        ^" in str(caught.value)
+    rule = rule_of(caught.value)
+    assert rule
+    assert rule.name == "bad SQL"
+    assert not bad.store
+
+
+CHECKS = """#fail
+{{ not_null(["n"]) }}
+#fail
+SELECT 1;
+#fail
+{{ min_row_count(5) }}
+#fail
+SELECT nothing;
+#warn
+SELECT ERROR("of the other marker");
+"""
+
+
+@BOTH_MODES
+def test_failing_checks_are_told_with_count_and_text_and_stop_no_other(warehouse: Warehouse, deferrable: bool) -> None:
+    warehouse.sql("CREATE TABLE DATASET.t_v1 AS SELECT n FROM UNNEST([1, NULL, NULL]) AS n")
+    folder = warehouse.write("t_v1", {"checks.sql": CHECKS})
+    red = Try(warehouse, ["script/bqetl", "check", "run", "--marker", "fail", folder], deferrable=deferrable)
+    with pytest.raises(BigQueryJobError) as caught:
+        red.run()
+    message = str(caught.value)
+    assert message.startswith(f"3 of 4 checks marked #fail of {folder}/checks.sql failed:\n")
+    assert "#fail 1 of 4: columns with NULL: n in 2 rows" in message
+    assert "COUNTIF(n IS NULL)" in message, "the check's own text"
+    assert "#fail 3 of 4: too few rows: 3, expected at least 5" in message
+    assert "#fail 4 of 4: Unrecognized name: nothing" in message
+    assert "other marker" not in message
+
+
+def test_checks_that_hold_pass(warehouse: Warehouse) -> None:
+    warehouse.sql("CREATE TABLE DATASET.t_v1 AS SELECT 1 AS n")
+    checks = "#fail\n{{ not_null(['n']) }}\n#fail\n{{ is_unique('n') }}"
+    folder = warehouse.write("t_v1", {"checks.sql": checks})
+    green = Try(warehouse, ["script/bqetl", "check", "run", "--marker", "fail", folder])
+    assert len(green.run()["jobs"]) == 2
+    assert green.deferrals == 1, "checks run side by side"
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({}, "No such file"),
+        ({"query.sql": "SELECT\n{{ nothing }}"}, "query.sql:2: 'nothing' is undefined"),
+    ],
+)
+def test_a_file_that_can_not_be_run_is_named_and_not_tried_again(
+    warehouse: Warehouse, files: dict[str, str], says: str
+) -> None:
+    folder = warehouse.write("t_v1", files)
+    with pytest.raises(AirflowFailException, match=says):
+        Try(warehouse, query(warehouse, folder)).run()
+
+
+def test_without_a_checkout_the_error_says_what_to_set(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BQETL_CHECKOUT")
+    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST")
+    with pytest.raises(BigQueryUsageError, match="Set BQETL_CHECKOUT"):
+        Try(warehouse, ["query", "a.sql"]).run()
+
+
+# One job a try
+
+
+def running(warehouse: Warehouse, **files: str) -> tuple[list[str], Try, TaskDeferred]:
+    """A try whose job runs on."""
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"} | files)
+    arguments = query(warehouse, folder, LONG)
+    first = Try(warehouse, arguments)
+    return arguments, first, first.start()
+
+
+def test_the_same_try_started_twice_makes_one_job(warehouse: Warehouse) -> None:
+    _, first, deferred = running(warehouse)
+    again = first.start()
+    assert again.trigger.jobs == deferred.trigger.jobs
+    (job,) = warehouse.jobs("task")
+    assert job.state != "DONE"
+    first.task.on_kill()
+
+
+def test_a_retry_after_a_lost_worker_goes_on_with_the_running_job(warehouse: Warehouse) -> None:
+    arguments, lost, deferred = running(warehouse)
+    retry = Try(warehouse, arguments, store=lost.store, number=2).start()
+    assert [job["job_id"] for job in retry.trigger.jobs] == [job["job_id"] for job in deferred.trigger.jobs]
+    assert len(warehouse.jobs("task")) == 1
+    asyncio.run(rebuilt(retry.trigger).on_kill())
+
+
+def test_a_retry_with_other_sql_cancels_the_running_job_and_starts_its_own(warehouse: Warehouse) -> None:
+    arguments, lost, _ = running(warehouse)
+    warehouse.write("t_v1", {"query.sql": "SELECT 2 AS n"})
+    retry = Try(warehouse, arguments, store=lost.store, number=2)
+    retry.start()
+    mine, old = sorted(warehouse.jobs("task"), key=lambda job: job.labels["airflow-try"], reverse=True)
+    assert old.state == "DONE"
+    assert old.error_result["reason"] == "stopped"
+    assert (mine.labels["airflow-try"], mine.state != "DONE") == ("2", True)
+    retry.task.on_kill()
+
+
+def test_a_failed_job_of_another_try_is_not_reused(warehouse: Warehouse) -> None:
+    arguments, lost, deferred = running(warehouse)
+    asyncio.run(rebuilt(deferred.trigger).on_kill())
+    retry = Try(warehouse, arguments, store=lost.store, number=2).start()
+    assert retry.trigger.jobs[0]["job_id"] != deferred.trigger.jobs[0]["job_id"]
+    asyncio.run(rebuilt(retry.trigger).on_kill())
+
+
+@pytest.mark.parametrize(("flag", "jobs"), [("--append_table", 1), ("--replace", 2)])
+def test_a_job_that_a_lost_try_finished_counts_where_a_second_one_would_add_rows(
+    warehouse: Warehouse, flag: str, jobs: int
+) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    arguments = query(warehouse, folder, flag)
+    lost = Try(warehouse, arguments)
+    first_event(lost.start().trigger)
+    Try(warehouse, arguments, store=lost.store, number=2).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+    assert len(warehouse.jobs("task")) == jobs
+
+
+def test_a_run_that_was_deleted_and_made_again_runs_again(warehouse: Warehouse) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    for _ in range(2):
+        Try(warehouse, query(warehouse, folder, "--append_table")).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,), (1,)]
+
+
+def done(warehouse: Warehouse) -> bool:
+    return all(job.state == "DONE" for job in warehouse.jobs("task"))
+
+
+def ended(warehouse: Warehouse) -> bool:
+    """Whether the jobs end within 20 s: BigQuery takes a cancellation in and carries it out a little later."""
+    end = time.monotonic() + 20
+    while not done(warehouse) and time.monotonic() < end:
+        time.sleep(0.05)
+    return done(warehouse)
+
+
+def test_a_killed_worker_task_cancels_its_job_and_fails(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    killed = Try(warehouse, query(warehouse, folder, LONG), deferrable=False)
+    # Airflow calls on_kill of a worker's task in the middle of whatever it does.
+    monkeypatch.setattr(native.time, "sleep", lambda _: killed.task.on_kill())
+    with pytest.raises(BigQueryJobError, match="killed"):
+        killed.run()
+    assert ended(warehouse)
+
+
+def test_a_killed_waiting_task_cancels_its_job_from_the_triggerer(warehouse: Warehouse) -> None:
+    _, _, deferred = running(warehouse)
+    assert not done(warehouse)
+    asyncio.run(rebuilt(deferred.trigger).on_kill())
+    assert ended(warehouse)
+
+
+def test_a_time_out_while_deferred_cancels_the_job(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, first, deferred = running(warehouse)
+
+    def timed_out(*_: Any, **__: Any) -> None:
+        raise TaskDeferralTimeout("trigger timed out")
+
+    monkeypatch.setattr("airflow.sdk.BaseOperator.resume_execution", timed_out)
+    with pytest.raises(AirflowTaskTimeout, match="cancelled"):
+        first.task.resume_execution(deferred.method_name, deferred.kwargs, first.context)
+    assert ended(warehouse)
+
+
+def test_a_task_that_fails_after_it_started_a_job_leaves_none_running(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse.sql("CREATE TABLE DATASET.t_v1 AS SELECT 1 AS n")
+    folder = warehouse.write("t_v1", {"checks.sql": "#fail\nSELECT 1;\n#fail\nSELECT 2;"})
+    failing = Try(warehouse, ["script/bqetl", "check", "run", LONG, folder])
+    submit, calls = bigquery.Client.query, []
+
+    def second_is_lost(self: bigquery.Client, *arguments: Any, **keywords: Any) -> Any:
+        calls.append(1)
+        job = submit(self, *arguments, **keywords)
+        if len(calls) == 2:
+            raise ServiceUnavailable("the answer was lost")
+        return job
+
+    monkeypatch.setattr(bigquery.Client, "query", second_is_lost)
+    with pytest.raises(ServiceUnavailable):
+        failing.run()
+    assert len(warehouse.jobs("task")) == 2
+    assert ended(warehouse)
+
+
+# The trigger
+
+
+def test_the_trigger_outlives_a_bigquery_that_is_away(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    task = Try(warehouse, query(warehouse, folder))
+    deferred = task.start()
+    real, away = native._is_done, [True, True, True]
+
+    async def flaky(*arguments: Any) -> bool:
+        if away:
+            away.pop()
+            raise ConnectionResetError("BigQuery is away")
+        return await real(*arguments)
+
+    monkeypatch.setattr(native, "_is_done", flaky)
+    assert first_event(deferred.trigger) == {}
+    away.extend([True] * 2)
+    monkeypatch.setattr(native, "POLLS_UNANSWERED", 2)
+    event = first_event(deferred.trigger)
+    assert "BigQuery is away" in event["unanswered"]
+    kwargs = json.loads(json.dumps(deferred.kwargs))
+    assert (
+        task.task.resume_execution(deferred.method_name, {**kwargs, "event": event}, task.context)["rows_written"] == 1
+    )
+
+
+def test_forty_waiting_tasks_leave_the_event_loop_free(warehouse: Warehouse) -> None:
+    _, first, deferred = running(warehouse)
+
+    async def longest_stall() -> float:
+        triggers = [asyncio.create_task(anext(rebuilt(deferred.trigger).run())) for _ in range(40)]
+        longest = 0.0
+        for _ in range(40):
+            before = time.monotonic()
+            await asyncio.sleep(0.05)
+            longest = max(longest, time.monotonic() - before - 0.05)
+        assert not any(trigger.done() for trigger in triggers)
+        for trigger in triggers:
+            trigger.cancel()
+        await asyncio.gather(*triggers, return_exceptions=True)
+        return longest
+
+    # A blocking call would stall it for as long as 40 polls take one after the other.
+    assert asyncio.run(longest_stall()) < 2
+    first.task.on_kill()
+
+
+# What is refused when a DAG is parsed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["query", "--shiny", "a.sql"], "--shiny"),
+        (["query", "--use_legacy", "a.sql"], "--use_legacy"),
+        (["query", "--replace=perhaps", "a.sql"], "perhaps"),
+        (["query", "--schema_update_option=DROP", "a.sql"], "DROP"),
+        (["query", "--help", "a.sql"], "--help"),
+        (["query", "sql/p/d/t_v1/query.py"], "Python"),
+        (["script/bqetl", "query", "run-multipart", "--destination_table=t", "--rename", "a"], "--rename"),
+        (["script/bqetl", "check", "run", "--date-from", "a"], "--date-from|--date_from"),
+        (["script/bqetl", "copy_deduplicate", "--date=2026-06-01"], "no query and no check"),
+        (["bq", "load"], "no query and no check"),
+    ],
+)
+def test_what_needs_the_pod_is_refused_with_that_advice(arguments: list[str], says: str) -> None:
+    with pytest.raises(ValueError, match=rf"Task some_task: (?s:.*)(?:{says})(?s:.*)use engine=\"pod\""):
+        BigQueryRunBqetlOperator(task_id="some_task", arguments=arguments)
+
+
+def test_what_is_a_template_is_known_at_run_time_only() -> None:
+    arguments = [
+        "--destination_table=t_v1${{ds_nodash}}",
+        "--schema_update_option={{ 'ALLOW_FIELD_ADDITION' if ds == '2026-06-01' else '' }}",
+        "--replace={{ params.replace }}",
+        "--max_rows={% if 1 %}1{% endif %}",
+    ]
+    task = BigQueryRunBqetlOperator(task_id="some_task", arguments=["query", *arguments, "a.sql"])
+    assert "arguments" in task.template_fields

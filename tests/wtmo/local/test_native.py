@@ -1,0 +1,112 @@
+"""Queries and checks as BigQuery jobs, on a whole platform: what Airflow says, what is in the table, what runs on."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from utils.config import ROOT
+from utils.labels import label_value
+from wtmo.local import api, day, platform, warehouse
+from wtmo.local.state import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from wtmo.local.state import PlatformRecord
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(600)]
+
+DATE = dt.date(2026, 6, 1)
+DAGS = ROOT / "tests" / "wtmo" / "local" / "native_dags"
+
+
+def wait(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.5)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[State, PlatformRecord]]:
+    state = State(tmp_path_factory.mktemp("native"))
+    launch = platform.Launch(state, port=0, dags=DAGS)
+    try:
+        yield state, launch.wait(lambda _: None)
+    finally:
+        launch.stop()
+
+
+def jobs(record: PlatformRecord, dag: str) -> list[Any]:
+    return [job for job in warehouse.client(record).list_jobs(all_users=True) if job.labels.get("airflow-dag") == dag]
+
+
+def test_a_day_of_native_tasks(running: tuple[State, PlatformRecord]) -> None:
+    state, record = running
+    lines: list[str] = []
+    results = {r.task: r for r in day.run_day(state, record, DATE, report=lines.append, dags=("native",))}
+    report = "\n".join(lines)
+    states = {task: result.state for task, result in results.items()}
+    assert states == {
+        "days": "success",
+        "checks_fail": "success",
+        "checks_warn": "failed",
+        "missing_file": "failed",
+    }, report
+    assert results["days"].rows == 3
+
+    client = warehouse.client(record)
+    sql = f"SELECT COUNT(*) FROM native_derived.days_v1 WHERE submission_date = '{DATE}'"
+    assert [tuple(row.values()) for row in client.query_and_wait(sql)] == [(3,)]
+    table = client.get_table("native_derived.days_v1")
+    assert table.time_partitioning.field == "submission_date"
+    assert [field.description for field in table.schema] == ["The day.", "A number."]
+
+    said = report.partition("native.checks_warn failed")[2]
+    assert "values not in [1, 2]: n in 1 rows" in said
+    assert "native_derived/nothing_v1/query.sql" in report.partition("native.missing_file failed")[2]
+
+    import airflow_client.client as airflow
+
+    with api.client(record) as api_client:
+        runs = [run.dag_run_id for run in airflow.DagRunApi(api_client).get_dag_runs("native").dag_runs]
+    made = jobs(record, "native")
+    assert sorted(job.labels["airflow-task"] for job in made) == [*["checks_fail"] * 2, "checks_warn", "days"]
+    (run,) = {job.labels["airflow-run"] for job in made}
+    assert run == label_value(runs[0])
+    assert {job.labels["airflow-try"] for job in made} == {"1"}
+
+
+def test_a_waiting_task_that_is_marked_failed_leaves_no_job_running(running: tuple[State, PlatformRecord]) -> None:
+    import airflow_client.client as airflow
+
+    state, record = running
+    results: list[Any] = []
+    follow = threading.Thread(
+        target=lambda: results.extend(day.run_day(state, record, DATE, report=lambda _: None, dags=("native_killed",)))
+    )
+    follow.start()
+
+    def instances(client: Any) -> list[Any]:
+        return list(airflow.TaskInstanceApi(client).get_task_instances("native_killed", "~", limit=10).task_instances)
+
+    with api.client(record) as client:
+        wait(lambda: [i for i in instances(client) if i.triggerer_job], "the triggerer to have the task")
+        assert [job.state for job in jobs(record, "native_killed")] == ["RUNNING"]
+        (waiting,) = instances(client)
+        airflow.TaskInstanceApi(client).patch_task_instance(
+            "native_killed",
+            waiting.dag_run_id,
+            "days",
+            airflow.PatchTaskInstanceBody(new_state=airflow.TaskInstanceState.FAILED),
+        )
+    wait(lambda: [job.state for job in jobs(record, "native_killed")] == ["DONE"], "the job to be cancelled")
+    (job,) = jobs(record, "native_killed")
+    assert job.error_result["reason"] == "stopped"
+    follow.join(60)
+    assert [result.state for result in results] == ["failed"]
