@@ -12,8 +12,9 @@ import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from utils.config import LocalCloud
+from utils.config import LocalCloud, QueryTasks
 from utils.policy import check_dag
+from utils.retries import FaultRetryPolicy
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator
@@ -46,8 +47,12 @@ def dag_policy(dag: DAG) -> None:
 
 def task_policy(task: BaseOperator) -> None:
     """Offline, a retry comes after seconds: nobody waits half an hour to see a day fail."""
-    if LocalCloud().enabled and task.retry_delay > _OFFLINE_RETRY_DELAY:
+    if not LocalCloud().enabled:
+        return
+    if task.retry_delay > _OFFLINE_RETRY_DELAY:
         task.retry_delay = _OFFLINE_RETRY_DELAY
+    if isinstance(task.retry_policy, FaultRetryPolicy):
+        task.retry_policy = FaultRetryPolicy(longest=_OFFLINE_RETRY_DELAY)
 
 
 def _redirect() -> None:
@@ -60,7 +65,8 @@ def _redirect() -> None:
 
 def _preload() -> None:
     if _FORKING & set(sys.argv[1:3]):
-        for module in _HEAVY:
+        native = ("operators.bigquery",) if QueryTasks().engine == "native" else ()
+        for module in (*_HEAVY, *native):
             importlib.import_module(module)
         # A collection in a child would write to what it shares with its parent.
         gc.collect()

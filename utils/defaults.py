@@ -11,6 +11,7 @@ from airflow.sdk import BaseOperator
 
 from utils.config import ALERT_ADDRESS
 from utils.names import did_you_mean
+from utils.retries import FaultRetryPolicy
 
 _NOT_DEFAULTS = {"self", "task_id", "dag", "task_group", "default_args", "kwargs"}
 
@@ -23,6 +24,9 @@ def _known_keys() -> frozenset[str]:
 
 def default_args(*, owner: str, **differing: Any) -> dict[str, Any]:
     """``default_args`` of a DAG: two retries half an hour apart, mail about retries and failures to the alert address.
+
+    What would only fail again (bad SQL, access denied) is not retried, what passes soon (a rate limit) is sooner:
+    :mod:`utils.retries`.
 
     Airflow takes any key in silence, and a misspelt one does nothing. Here it is an error.
 
@@ -43,4 +47,5 @@ def default_args(*, owner: str, **differing: Any) -> dict[str, Any]:
         "email_on_retry": True,
         "retries": 2,
         "retry_delay": timedelta(minutes=30),
+        "retry_policy": FaultRetryPolicy(),
     } | differing

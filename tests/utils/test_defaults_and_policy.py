@@ -11,6 +11,7 @@ from airflow.sdk import DAG
 
 from utils.defaults import default_args
 from utils.policy import check_dag
+from utils.retries import FaultRetryPolicy
 from utils.tags import Tag
 
 ALERTS = "telemetry-alerts@mozilla.com"
@@ -24,6 +25,7 @@ def test_defaults() -> None:
         "email_on_retry": True,
         "retries": 2,
         "retry_delay": timedelta(minutes=30),
+        "retry_policy": FaultRetryPolicy(),
     }
 
 
