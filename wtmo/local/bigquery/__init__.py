@@ -3,8 +3,8 @@
 ``python -m wtmo.local.bigquery --port 9050 --state DIR`` serves ``http://127.0.0.1:9050/bigquery/v2``; clients find it
 by ``BIGQUERY_EMULATOR_HOST``. SQL is analysed and evaluated by ZetaSQL (the ``zetasql`` wheel, a WebAssembly build run
 by ``wasmtime``), so names, types, coercions, functions and error positions are BigQuery's own. Rows are kept in SQLite
-under ``--state`` in the evaluator's own encoding: a query reads them without converting. The package imports nothing
-else of this project.
+under ``--state`` in the evaluator's own encoding: a query reads them without converting, but for the days and columns
+that it can do without (:mod:`wtmo.local.bigquery.pruning`). The package imports nothing else of this project.
 
 What it does
     Jobs: query, load (multipart and resumable upload of newline-delimited JSON and CSV; ``gs://`` with
@@ -20,7 +20,7 @@ What it refuses, by name, with ``not supported by the local BigQuery: ...`` (rea
 ``invalidQuery``)
     Scripting (DECLARE, SET, IF, loops, procedures, transactions), JavaScript and remote functions, table functions,
     GEOGRAPHY, legacy SQL, time travel, snapshots and clones, row access policies, external tables, materialised views,
-    models, sessions.
+    models, sessions, connection properties other than ``dataset_project_id``.
 
 What differs
     Byte counts are the stored size of all partitions of the tables read. Slots, quotas, reservations and permissions do

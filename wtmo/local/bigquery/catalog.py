@@ -14,28 +14,30 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from google.protobuf import message_factory
 
-from . import information_schema, rewrites, values
+from . import information_schema, pruning, rewrites, values
 from .errors import BigQueryError, invalid, invalid_query, unsupported
 from .googlesql import Cancellation, EvaluatorCrash, EvaluatorError, EvaluatorPool
-from .partitions import Partitioning
+from .partitions import Partitioning, find_field
 from .protos import catalog as catalogs
 from .protos import functions, language, nodes, options, service, signatures
 from .routines import routine_sql
 from .storage import TableRef
-from .syntax import Edits, Node, decode, quoted, submessages
+from .syntax import POSITIONAL, Edits, Node, decode, encoded_varint, quoted, submessages
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from .storage import Storage, Table
     from .values import Field
 
 MAX_VIEW_DEPTH = 16
+WHOLE_ROWS = 1 << 17
+"""Bytes of rows up to which a query gets them with all their cells: less than it costs to look what it reads."""
+
 ROW_NUMBER = "__row_number"
 """Pseudo column by which UPDATE, DELETE and MERGE tell rows apart."""
 
 _UNIMPLEMENTED = 12
-_POSITIONAL = "positional_parameter_"
 _PARTITION_TIME: Field = {"name": "_PARTITIONTIME", "type": "TIMESTAMP", "mode": "NULLABLE"}
 _PARTITION_DATE: Field = {"name": "_PARTITIONDATE", "type": "DATE", "mode": "NULLABLE"}
 _TABLE_SUFFIX: Field = {"name": "_TABLE_SUFFIX", "type": "STRING", "mode": "NULLABLE"}
@@ -83,6 +85,7 @@ class Bound:
     relations: dict[str, Relation] = field(default_factory=dict)
     functions: dict[tuple[str, ...], Function] = field(default_factory=dict)
     references: list[TableRef] = field(default_factory=list)
+    uses: dict[TableRef, list[pruning.Use | None]] = field(default_factory=dict)
 
     def text(self, node: Node | None = None) -> str:
         """The edited text of the statement or a part of it, blanks before it."""
@@ -161,11 +164,14 @@ class Binder:
         """
         bound = Bound(Edits(source), node)
         known = self._table_names(source[node.start : node.end].decode())
+        filtered = {} if node.kind == "CreateFunctionStatement" else pruning.uses(node)
+        tables = []
         for inner in node.walk():
             if inner.kind in {"TablePathExpression", "TableClause"}:
                 path = inner.child("path_expr") or inner.child("table_path")
                 if path and path.path() in known:
-                    self._bind_table(bound, inner, path)
+                    bound.uses.setdefault(self.resolve(path.path()), []).append(filtered.get(inner))
+                    tables.append((inner, path))
             elif inner.kind == "FunctionCall" and (path := inner.child("function")):
                 self._bind_function(bound, path.path())
                 if renamed := self._renamed.get(".".join(path.path()).lower()):
@@ -176,13 +182,15 @@ class Binder:
                 self._bind_positional(bound, inner, int(position))
             elif inner.kind in _REFUSED:
                 raise unsupported(_REFUSED[inner.kind])
+        for table in tables:
+            self._bind_table(bound, *table)
         return bound
 
     def _bind_positional(self, bound: Bound, node: Node, position: int) -> None:
         """Give a ``?`` a name: the evaluator takes values of named parameters only."""
         if not self._scope.positional or position > len(self._scope.parameters):
             raise invalid_query(f"Query parameter number {position} is not defined")
-        bound.edits.replace(node.start, node.end, f"@{_POSITIONAL}{position}")
+        bound.edits.replace(node.start, node.end, f"@{POSITIONAL}{position}")
 
     def _table_names(self, statement: str) -> set[tuple[str, ...]]:
         request = service.ExtractTableNamesFromStatementRequest(sql_statement=statement, options=self._pool.language())
@@ -206,8 +214,7 @@ class Binder:
         if len(names) == 1 and self._scope.dataset:
             return TableRef(*self._scope.dataset, names[0])
         if len(names) == 2:
-            project = self._scope.dataset[0] if self._scope.dataset else self._scope.project
-            return TableRef(project, *names)
+            return TableRef(self._scope.project, *names)
         if len(names) >= 3:
             return TableRef(".".join(names[:-2]), names[-2], names[-1])
         raise invalid(f'{kind} "{names[0]}" must be qualified with a dataset (e.g. dataset.table).')
@@ -255,12 +262,15 @@ class Binder:
         if ref.table.endswith("*"):
             with self._storage.snapshot():
                 return self._wildcard(bound, ref)
+        before = self._storage.find_table(ref)
+        # Not inside the snapshot, which keeps all other readers waiting.
+        unwanted = self._unwanted(bound, before) if before else set()
         with self._storage.snapshot():
             table = self._storage.table(ref)
             bound.references.append(ref)
             if table.view_query is None:
                 self.check_partition_filter(table, bound.node)
-                return self.stored(table)
+                return self.stored(table, unwanted if table == before else set())
         return self._view(bound, table, table.view_query)
 
     def check_partition_filter(self, table: Table, node: Node) -> None:
@@ -292,8 +302,33 @@ class Binder:
                 f"column(s) '{columns}' that can be used for partition elimination"
             )
 
-    def stored(self, table: Table) -> Relation:
-        """A table's columns and rows."""
+    def _unwanted(self, bound: Bound, table: Table) -> set[str]:
+        """The partitions of a table that the statement can do without, as far as :mod:`.pruning` can tell."""
+        partitioning, mentions = Partitioning.of(table.resource), bound.uses.get(table.ref, [])
+        uses = [use for use in mentions if use is not None]
+        if not self._with_rows or partitioning is None or not uses or len(uses) < len(mentions):
+            return set()
+        days = [s.partition for s in self._storage.partitions(table.id) if s.partition.isdigit()]
+        own = {path[-1].lower() for path in self.temporary} | set(self._renamed)
+        column = find_field(table.fields, partitioning.column) if partitioning.column else None
+        unwanted = set(days)
+        for use in uses:
+            conditions = pruning.conditions(bound.edits.source, use, partitioning, table.fields, own)
+            if not conditions or len(days) < 2:
+                return set()
+            sql = pruning.probe(conditions, days, column["type"] if column else "TIMESTAMP")
+            try:
+                rows = self.evaluate(Bound(Edits(sql.encode()), Node(end=len(sql.encode())))).rows
+            except BigQueryError:
+                return set()  # the query itself will say what is wrong, or knows a name that the probe doesn't
+            unwanted -= pruning.admitted(days, [[cell.bool_value for cell in row.cell] for row in rows])
+        return unwanted
+
+    def stored(self, table: Table, unwanted: Collection[str] = ()) -> Relation:
+        """A table's columns and rows.
+
+        :param unwanted: partitions to leave out. Default: none.
+        """
         relation = Relation(table.fields)
         partitioning = Partitioning.of(table.resource)
         ingestion = partitioning is not None and partitioning.column is None
@@ -303,7 +338,7 @@ class Binder:
             )
         if not self._with_rows:
             return relation
-        for part in self._storage.parts(table.id):
+        for part in self._storage.parts_without(table.id, unwanted):
             extra = (
                 _partition_cells(partitioning, part.partition)[: len(relation.pseudo)]
                 if partitioning and ingestion
@@ -449,7 +484,7 @@ class Binder:
         """Name, ``TypeProto`` and ``ValueProto`` of each query parameter."""
         result = []
         for position, parameter in enumerate(self._scope.parameters, 1):
-            name = f"{_POSITIONAL}{position}" if self._scope.positional else parameter.get("name")
+            name = f"{POSITIONAL}{position}" if self._scope.positional else parameter.get("name")
             field_ = parameter_field(name or "", parameter.get("parameterType") or {})
             value = parameter_value(parameter.get("parameterValue") or {}, field_)
             proto = values.to_value(value, field_) if value is not None else values.null()
@@ -510,9 +545,38 @@ class Binder:
             options=self.analyzer_options(),
             simple_catalog=self.catalog(bound),
         )
-        answer = self._evaluate("EvaluateQuery", request, bound, service.EvaluateQueryResponse)
+        answer = self._evaluate(
+            "EvaluateQuery", request, bound, service.EvaluateQueryResponse, self._cells_read(bound, request)
+        )
         columns = [(column.name, column.type) for column in answer.prepared.columns]
         return Rows(result_fields(columns), answer.content.table_data.row)
+
+    def _cells_read(self, bound: Bound, request: Any) -> dict[str, list[bytes]]:
+        """The rows of large tables with only the cells that a query reads, by the table's name."""
+        inside = [f.tables for f in (bound.functions | self.temporary).values() if f.tables is not bound]
+        large = {
+            key: relation
+            for key, relation in bound.relations.items()
+            if sum(map(len, relation.chunks)) > WHOLE_ROWS and not any(key in tables.relations for tables in inside)
+        }
+        if not large:
+            return {}
+        question = service.AnalyzeRequest(
+            options=request.options, simple_catalog=request.simple_catalog, sql_statement=request.sql
+        )
+        try:
+            answer = self._pool.call_raw("Analyze", question, self._cancellation)
+        except (EvaluatorError, EvaluatorCrash):
+            return {}  # the evaluation will say what is wrong
+        read = pruning.columns_read(decode(answer, service.AnalyzeResponse.DESCRIPTOR))
+        cells = {}
+        for key in large.keys() & read.keys():
+            relation = large[key]
+            names = [column["name"].lower() for column in [*relation.fields, *relation.pseudo]]
+            kept = {index for index, name in enumerate(names) if name in read[key]}
+            if len(kept) < len(names):
+                cells[key] = [pruning.without_cells(chunk, kept, len(names)) for chunk in relation.chunks]
+        return cells
 
     def modify(self, bound: Bound, sql: str) -> list[Any]:
         """Run an INSERT or UPDATE and give the rows that it makes: of all columns, in the order of the target's
@@ -524,13 +588,20 @@ class Binder:
         request = service.EvaluateModifyRequest(sql=sql, options=analyzer_options, simple_catalog=self.catalog(bound))
         return list(self._evaluate("EvaluateModify", request, bound, service.EvaluateModifyResponse).content)
 
-    def _evaluate(self, rpc: str, request: Any, bound: Bound, response: Any) -> Any:
+    def _evaluate(
+        self,
+        rpc: str,
+        request: Any,
+        bound: Bound,
+        response: Any,
+        cells: dict[str, list[bytes]] | None = None,
+    ) -> Any:
         for name, _, value in self._parameters():
             request.params.add(name=name, value=value)
         number = type(request).DESCRIPTOR.fields_by_name["table_content"].number
         data = [request.SerializeToString()]
         for key, relation in bound.relations.items():
-            data.append(_content_entry(number, key.encode(), relation.chunks))
+            data.append(_content_entry(number, key.encode(), (cells or {}).get(key, relation.chunks)))
         try:
             return self._pool.call(rpc, b"".join(data), response, self._cancellation)
         except (EvaluatorError, EvaluatorCrash) as error:
@@ -579,16 +650,7 @@ def _folder(root: Any, path: Sequence[str]) -> Any:
 
 def _tagged(number: int, *pieces: bytes) -> bytes:
     """A length-delimited protobuf field."""
-    return b"".join((_uvarint(number << 3 | 2), _uvarint(sum(map(len, pieces))), *pieces))
-
-
-def _uvarint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    return b"".join((encoded_varint(number << 3 | 2), encoded_varint(sum(map(len, pieces))), *pieces))
 
 
 def _content_entry(number: int, key: bytes, chunks: Sequence[bytes]) -> bytes:

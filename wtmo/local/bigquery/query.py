@@ -106,18 +106,23 @@ class TableLocks:
 
 
 def scope_of(configuration: Resource, project: str) -> Scope:
-    """Read default dataset and parameters of a query's configuration.
+    """Read default project, default dataset and parameters of a query's configuration.
 
     :raises BigQueryError: legacy SQL, an option that can't be had, or parameters of both modes.
     """
     if configuration.get("useLegacySql") is True:
         raise unsupported("legacy SQL (useLegacySql: true)")
-    for option in ("createSession", "tableDefinitions", "userDefinedFunctionResources", "connectionProperties"):
+    for option in ("createSession", "tableDefinitions", "userDefinedFunctionResources"):
         if configuration.get(option):
             raise unsupported(f"the query option {option}")
+    own_project = project
+    for given in configuration.get("connectionProperties") or ():
+        if given.get("key") != "dataset_project_id":
+            raise unsupported(f"the connection property {given.get('key')}")
+        project = str(given.get("value"))
     parameters = configuration.get("queryParameters") or ()
     default = configuration.get("defaultDataset") or {}
-    dataset = (default.get("projectId") or project, default["datasetId"]) if default.get("datasetId") else None
+    dataset = (default.get("projectId") or own_project, default["datasetId"]) if default.get("datasetId") else None
     named = [bool(parameter.get("name")) for parameter in parameters]
     mode = str(configuration.get("parameterMode") or "").upper()
     positional = mode == "POSITIONAL" or (not mode and bool(named) and not any(named))

@@ -314,6 +314,12 @@ class Storage:
         sql = "SELECT partition, rows, data FROM parts WHERE table_id=? AND (? IS NULL OR partition=?) ORDER BY id"
         return [Part(*row) for row in self._rows(sql, (table_id, partition, partition))]
 
+    def parts_without(self, table_id: int, partitions: Iterable[str]) -> list[Part]:
+        """The rows of a table but for those of some partitions, in the order they were written."""
+        sql = """SELECT partition, rows, data FROM parts WHERE table_id=?
+            AND partition NOT IN (SELECT value FROM json_each(?)) ORDER BY id"""
+        return [Part(*row) for row in self._rows(sql, (table_id, json.dumps(list(partitions))))]
+
     def add_parts(self, table_id: int, parts: Iterable[Part]) -> None:
         """Add rows."""
         with self.transaction():

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from google.protobuf.descriptor import Descriptor
 
+POSITIONAL = "positional_parameter_"
+"""Before the number of a ``?`` parameter: the evaluator takes values of named parameters only."""
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -197,3 +200,13 @@ class Edits:
 def quoted(name: str) -> str:
     """An identifier in backticks."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def encoded_varint(value: int) -> bytes:
+    """A protobuf varint."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

@@ -152,7 +152,7 @@ def _csv_records(text: str, configuration: Resource) -> list[tuple[int, Any]]:
     delimiter = {"": ",", "tab": "\t", "\\t": "\t"}.get(
         str(configuration.get("fieldDelimiter") or ""), configuration.get("fieldDelimiter")
     )
-    quote = configuration.get("quote", '"')
+    quote = '"' if configuration.get("quote") is None else configuration["quote"]
     reader = csv.reader(
         io.StringIO(text, newline=""),
         delimiter=str(delimiter),
@@ -161,7 +161,7 @@ def _csv_records(text: str, configuration: Resource) -> list[tuple[int, Any]]:
     )
     skip = int(configuration.get("skipLeadingRows") or 0)
     records = [(number, row) for number, row in enumerate(reader, 1) if row]
-    return records[skip:] if not configuration.get("autodetect") else records
+    return records[skip:]
 
 
 def _load_schema(storage: Storage, configuration: Resource, destination: Destination) -> list[Field]:

@@ -147,6 +147,13 @@ def test_what_is_refused_is_named(engine: Engine, sql: str, named: str) -> None:
     assert named.lower() in caught.value.message.lower()
 
 
+def test_the_project_of_datasets_is_the_one_connection_property(engine: Engine) -> None:
+    elsewhere = [{"key": "dataset_project_id", "value": "elsewhere"}]
+    fails(engine, "SELECT * FROM nothing.t", "notFound", "elsewhere", connectionProperties=elsewhere)
+    zone = [{"key": "time_zone", "value": "UTC"}]
+    fails(engine, "SELECT 1", "invalidQuery", "connection property time_zone", connectionProperties=zone)
+
+
 def test_legacy_sql_is_refused(engine: Engine) -> None:
     fails(engine, "SELECT 1", "invalidQuery", "legacy SQL", useLegacySql=True)
 

@@ -331,6 +331,18 @@ def test_load_csv(client: bigquery.Client) -> None:
     assert rows == [("", None, None), ('a,\n"b"', dt.datetime(2020, 1, 1, tzinfo=dt.UTC), 1)]
 
 
+def test_load_csv_as_the_operator_asks_for_it(client: bigquery.Client) -> None:
+    """GCSToBigQueryOperator sends ``quote: null`` and ``autodetect: true`` beside a schema and a header to skip."""
+    table = name()
+    config = bigquery.LoadJobConfig(schema=SCHEMA, source_format="CSV", skip_leading_rows=1, autodetect=True)
+    config._properties["load"]["quote"] = None
+    data = b'id,t,n\n"a,b",2020-01-01 00:00:00,1\n'
+    client.load_table_from_file(io.BytesIO(data), table, job_config=config).result()
+    assert [tuple(row.values()) for row in client.list_rows(table)] == [
+        ("a,b", dt.datetime(2020, 1, 1, tzinfo=dt.UTC), 1)
+    ]
+
+
 def test_copy(client: bigquery.Client) -> None:
     source, target = name(), name()
     config = load_config(time_partitioning=bigquery.TimePartitioning(field="submission_timestamp"))
