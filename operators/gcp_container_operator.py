@@ -6,29 +6,50 @@ issue and has a test that fails on the provider's own class.
 
 Known limits of the provider, not corrected here: ``init_container_logs`` does nothing when deferrable
 (apache/airflow#72504), and of the callbacks ``on_pod_starting``, ``progress_callback`` and ``on_operator_resuming``
-don't run when deferrable.
+don't run when deferrable. A log that is silent for five minutes is asked for again only then, so a connection that
+died without a word holds a task that follows its log for so long. A task that is marked as failed in the second between
+its deferral and the triggerer's first look leaves its pod: Airflow 3.3.2 drops the trigger without calling it.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.kube_client import _TimeoutAsyncK8sApiClient, _TimeoutK8sApiClient
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
-from airflow.providers.cncf.kubernetes.utils.container import get_container_termination_message
+from airflow.providers.cncf.kubernetes.utils.container import (
+    container_is_terminated,
+    get_container_termination_message,
+)
+from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
 from airflow.sdk import BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout
-from kubernetes.client import ApiException, V1EnvVar, V1Pod, V1ResourceRequirements
+from kubernetes.client import (
+    ApiException,
+    V1Capabilities,
+    V1EnvVar,
+    V1Pod,
+    V1PodSecurityContext,
+    V1ResourceRequirements,
+    V1SeccompProfile,
+    V1SecurityContext,
+)
+from kubernetes_asyncio.client import ApiException as AsyncApiException
 from urllib3.exceptions import HTTPError
 
 from utils.config import CONNECTIONS, GKE
+from utils.labels import label_value
 from utils.pod_sizes import pod_size
+from utils.tags import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,10 +62,64 @@ if TYPE_CHECKING:
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _ACTIVE = {"Pending", "Running", "Unknown"}
 _TAIL_LINES = 20
+_HANDSHAKE = re.compile(r"Handshake status (\d{3})")
+_ANNOTATIONS = "workflow.telemetry.mozilla.org"
+
+_clusters: dict[tuple[Any, ...], tuple[str, str]] = {}
+"""Address and CA of each cluster that this process has looked up."""
+
+_SECURITY_OPTIONS = {"security_context", "container_security_context", "automount_service_account_token"}
+_VARIABLES = {
+    "dag": "AIRFLOW_CTX_DAG_ID",
+    "task": "AIRFLOW_CTX_TASK_ID",
+    "run": "AIRFLOW_CTX_DAG_RUN_ID",
+    "try": "AIRFLOW_CTX_TRY_NUMBER",
+    "owner": "AIRFLOW_CTX_DAG_OWNER",
+    "tier": "AIRFLOW_CTX_DAG_TIER",
+}
 
 
 class PodFailedError(AirflowException):
     """The pod of a task did not succeed. The message says why, with the end of the pod's log."""
+
+
+class GKEPodClient(_TimeoutK8sApiClient):
+    """A Kubernetes API client whose every request ends, and whose token is renewed when it is refused.
+
+    The provider renews a token by the clock, and after a 401 in one of its calls, the one that follows the log; in any
+    other a 401 fails the task (apache/airflow#31648, #69023 in part; cncf-kubernetes 10.25.0).
+
+    A command in a pod (exec, by which XCom is read) that is refused at its handshake is reported with its HTTP status,
+    so that the provider tries again where that makes sense: the client stumbles over the answer's missing body and
+    raises an AttributeError, which fails the task (kubernetes client 36.0).
+
+    :param credentials: Google's, to which the configuration's token belongs.
+    """
+
+    def __init__(self, configuration: Any, credentials: Any) -> None:
+        super().__init__(configuration=configuration)
+        self._credentials = credentials
+
+    def call_api(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a request, once more with a new token if it is answered 401."""
+        try:
+            return self._call(*args, **kwargs)
+        except ApiException as error:
+            if error.status != HTTPStatus.UNAUTHORIZED:
+                raise
+        self._credentials.token = None  # the configuration fetches one before the next request
+        return self._call(*args, **kwargs)
+
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().call_api(*args, **kwargs)
+        except AttributeError as error:
+            refused = error.__context__
+            if not isinstance(refused, ApiException):
+                raise
+            if status := _HANDSHAKE.search(refused.reason or ""):
+                refused.status = int(status[1])
+            raise refused from None
 
 
 class GKEPodHook(GKEKubernetesHook):
@@ -54,15 +129,29 @@ class GKEPodHook(GKEKubernetesHook):
     provider only; google 22.8.0).
     """
 
-    def get_conn(self) -> Any:
-        """A Kubernetes API client whose every request ends."""
-        return _TimeoutK8sApiClient(configuration=super().get_conn().configuration)
+    def get_conn(self) -> GKEPodClient:
+        """A client of the cluster."""
+        return GKEPodClient(super().get_conn().configuration, self.get_credentials())
 
 
 class GKEPodAsyncHook(GKEKubernetesAsyncHook):
     """The same correction as :class:`GKEPodHook`, for the triggerer."""
 
     sync_hook_class = GKEPodHook
+    _succeeded: V1Pod | None = None
+
+    async def get_pod(self, name: str, namespace: str) -> V1Pod:
+        """The same as :meth:`GKEPodManager.read_pod`, for the triggerer."""
+        try:
+            pod = await super().get_pod(name, namespace)
+        except AsyncApiException as error:
+            gone = self._succeeded
+            if error.status != HTTPStatus.NOT_FOUND or gone is None or gone.metadata.name != name:
+                raise
+            return gone
+        if pod.status.phase == PodPhase.SUCCEEDED:
+            self._succeeded = pod
+        return pod
 
     async def _load_config(self) -> Any:
         configuration = self._get_config()
@@ -71,6 +160,59 @@ class GKEPodAsyncHook(GKEKubernetesAsyncHook):
         client = _TimeoutAsyncK8sApiClient(configuration=configuration)
         client.set_default_header("Authorization", f"Bearer {token}")
         return client
+
+
+class GKEPodManager(PodManager):
+    """The provider's, but for three things: see the methods."""
+
+    _succeeded: V1Pod | None = None
+
+    def read_pod(self, pod: V1Pod) -> V1Pod:
+        """The pod as it is; if it is gone, as it was when it was seen to have succeeded.
+
+        A cluster may remove an ended pod at any time. The provider fails the task over it, unless it was gone between
+        the triggerer and the worker (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        try:
+            current = super().read_pod(pod)
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND or not self.has_succeeded(pod):
+                raise
+            self.log.info("Pod %s is gone; it had succeeded", pod.metadata.name)
+            return self._succeeded
+        if current.status.phase == PodPhase.SUCCEEDED:
+            self._succeeded = current
+        return current
+
+    def has_succeeded(self, pod: V1Pod) -> bool:
+        """Whether the pod was seen to have succeeded."""
+        return self._succeeded is not None and self._succeeded.metadata.name == pod.metadata.name
+
+    def run_pod_async(self, pod: V1Pod, **kwargs: Any) -> V1Pod:
+        """Create the pod, or take the one that an earlier request made.
+
+        When the answer to a creation is lost, the provider asks again, is told that there is such a pod (409), fails
+        the task, and leaves the pod running (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        try:
+            return super().run_pod_async(pod, **kwargs)
+        except ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+            made = self.read_pod(pod)
+            if not pod.metadata.labels.items() <= made.metadata.labels.items():
+                raise
+            self.log.info("Pod %s was made by a request whose answer was lost", pod.metadata.name)
+            return made
+
+    def container_is_terminated(self, pod: V1Pod, container_name: str) -> bool:
+        """Whether the container has ended, or the whole pod.
+
+        A pod that was evicted says nothing of its containers any more: the provider waits 15 minutes for the start
+        of its XCom sidecar (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        current = self.read_pod(pod)
+        return current.status.phase in PodPhase.terminal_states or container_is_terminated(current, container_name)
 
 
 class GKEPodTrigger(GKEStartPodTrigger):
@@ -111,7 +253,14 @@ class GKEPodOperator(GKEStartPodOperator):
     goes on with the same pod.
 
     The program finds out what runs it in the environment variables ``AIRFLOW_CTX_DAG_ID``, ``AIRFLOW_CTX_TASK_ID``,
-    ``AIRFLOW_CTX_DAG_RUN_ID`` and ``AIRFLOW_CTX_TRY_NUMBER``.
+    ``AIRFLOW_CTX_DAG_RUN_ID``, ``AIRFLOW_CTX_TRY_NUMBER``, ``AIRFLOW_CTX_DAG_OWNER`` and, where the DAG has an impact
+    tag, ``AIRFLOW_CTX_DAG_TIER`` (``tier_1``). The pod carries the same as labels ``airflow-dag``, ``airflow-task``,
+    ``airflow-run``, ``airflow-try``, ``airflow-owner``, ``airflow-tier``, as :func:`utils.labels.label_value` writes
+    them, and in full as annotations ``workflow.telemetry.mozilla.org/dag`` and so on. The provider's own labels, by
+    which it finds its pod, stay beside them.
+
+    No container can gain privileges or has capabilities, system calls are filtered (RuntimeDefault) and no
+    Kubernetes token is mounted. Programs reach Google Cloud all the same: that goes through the metadata server.
 
     If the connection ``gcp_conn_id`` is of type ``kubernetes`` instead of ``google_cloud_platform``, the pod goes to
     the cluster of that connection; project, location and cluster name then say nothing.
@@ -123,6 +272,9 @@ class GKEPodOperator(GKEStartPodOperator):
     :param secrets: Kubernetes secrets; see :func:`utils.secrets.pod_secrets`.
     :param resources: the pod's size by name; see :mod:`utils.pod_sizes`. Default: the cluster's own.
     :param container_resources: requests and limits in full, instead of ``resources``. (templated)
+    :param security: ``default``, as above; ``relaxed`` leaves everything to the image, the cluster and the parameters
+        ``security_context``, ``container_security_context``, ``automount_service_account_token``, for a program that
+        needs more.
     :param deferrable: wait in the triggerer, not in a worker slot. Default: True.
     :param startup_timeout_seconds: seconds until the container must run. Default: 240.
     :param image_pull_policy: ``Always``, ``IfNotPresent`` or ``Never``. Default: ``Always``.
@@ -159,6 +311,7 @@ class GKEPodOperator(GKEStartPodOperator):
         secrets: Sequence[Any] | None = None,
         resources: str | None = None,
         container_resources: Any = None,
+        security: Literal["default", "relaxed"] = "default",
         deferrable: bool = True,
         startup_timeout_seconds: int = 240,
         image_pull_policy: str = "Always",
@@ -182,8 +335,22 @@ class GKEPodOperator(GKEStartPodOperator):
             raise TypeError("Give resources= (a size by name) or container_resources=, not both.")
         if durable is not None and reattach_on_restart is not None:
             raise TypeError("reattach_on_restart is the Airflow 2 name of durable. Give durable= alone.")
+        if security not in {"default", "relaxed"}:
+            raise ValueError(f"security={security!r} is not known. Use 'default' or 'relaxed'.")
+        if security == "default" and (own := sorted(_SECURITY_OPTIONS & kwargs.keys())):
+            raise TypeError(f"{', '.join(own)}: say security='relaxed' to set this yourself.")
+        if deferrable and kwargs.get("init_container_logs"):
+            raise TypeError("init_container_logs does nothing when deferrable (apache/airflow#72504). Leave one out.")
+        if not deferrable and kwargs.get("logging_interval") is not None:
+            raise TypeError("logging_interval does nothing unless deferrable. Leave it out, or give deferrable=True.")
+        if kwargs.get("random_name_suffix") is False and on_finish_action != "delete_pod":
+            raise TypeError(
+                "random_name_suffix=False: a pod that is kept would hold its name, and the next try could not create "
+                "its own. Leave it out, or give on_finish_action='delete_pod'."
+            )
         if resources is not None:
-            container_resources = V1ResourceRequirements(requests=pod_size(resources).requests)
+            size = pod_size(resources)
+            container_resources = V1ResourceRequirements(requests=size.requests, limits=size.limits)
         super().__init__(
             image=image,
             arguments=list(arguments) if arguments is not None else None,
@@ -206,9 +373,19 @@ class GKEPodOperator(GKEStartPodOperator):
             namespace=namespace,
             **kwargs,
         )
+        self.security = security
         self._follow_log = True
 
     # Which cluster
+
+    @cached_property
+    def cluster_info(self) -> tuple[str, str]:
+        """Address and CA of the cluster, looked up once a process and not once a task (google 22.8.0)."""
+        cluster = (self.project_id, self.location, self.cluster_name, self.use_internal_ip, self.use_dns_endpoint)
+        key = (*cluster, self.gcp_conn_id, str(self.impersonation_chain))
+        if key not in _clusters:
+            _clusters[key] = super().cluster_info
+        return _clusters[key]
 
     @cached_property
     def _any_cluster(self) -> bool:
@@ -229,6 +406,11 @@ class GKEPodOperator(GKEStartPodOperator):
             enable_tcp_keepalive=self.enable_tcp_keepalive,
             use_dns_endpoint=self.use_dns_endpoint,
         )
+
+    @cached_property
+    def pod_manager(self) -> GKEPodManager:
+        """What makes, reads and deletes the pod."""
+        return GKEPodManager(kube_client=self.client, callbacks=self.callbacks)
 
     def invoke_defer_method(self, last_log_time: DateTime | None = None, context: Context | None = None) -> None:
         """Wait in the triggerer, with the trigger of the cluster that the pod is in."""
@@ -266,28 +448,54 @@ class GKEPodOperator(GKEStartPodOperator):
     # The pod
 
     def build_pod_request_obj(self, context: Context | None = None, *, dry_run: bool = False) -> V1Pod:
-        """The pod, with the ids of its task instance in the environment of its container.
+        """The pod, secured, with what it runs for in its labels, its annotations and its program's environment.
 
-        They are added here and not to ``env_vars``: that attribute is what the DAG's author wrote.
+        They are added here and not to ``env_vars``, ``labels``, ``annotations``: those are what the DAG's author
+        wrote, and the provider finds its pod by its own labels and the author's.
         """
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
+        if self.security == "default":
+            _secure(pod)
         if context is not None:
-            ti = context["ti"]
-            ids = {
-                "AIRFLOW_CTX_DAG_ID": ti.dag_id,
-                "AIRFLOW_CTX_TASK_ID": ti.task_id,
-                "AIRFLOW_CTX_DAG_RUN_ID": ti.run_id,
-                "AIRFLOW_CTX_TRY_NUMBER": str(ti.try_number),
-            }
-            container = next(c for c in pod.spec.containers if c.name == self.base_container_name)
-            own = {variable.name for variable in container.env or []}
-            container.env = [
-                *(container.env or []),
-                *(V1EnvVar(name=name, value=value) for name, value in ids.items() if name not in own),
-            ]
+            _identify(pod, self._identity(context), self.base_container_name)
         return pod
 
+    def _identity(self, context: Context) -> dict[str, str]:
+        """What the pod runs for, by the last part of its label."""
+        ti = context["ti"]
+        dag = self.get_dag()
+        tier = next((tag for tag in Tag.ImpactTier if dag and tag in dag.tags), None)
+        identity = {
+            "dag": ti.dag_id,
+            "task": ti.task_id,
+            "run": ti.run_id,
+            "try": str(ti.try_number),
+            "owner": self.owner,
+        }
+        return identity | ({"tier": tier.name} if tier else {})
+
     # How it ends
+
+    def execute_async(self, context: Context) -> None:
+        """Create the pod and wait in the triggerer; what fails in between leaves no pod.
+
+        The provider leaves it running (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        try:
+            super().execute_async(context)
+        except Exception:
+            # The provider sets self.pod after it has made the pod and kept its link.
+            self.process_pod_deletion(self.pod or self.pod_request_obj, reraise=False)
+            raise
+
+    def await_pod_completion(self, pod: V1Pod) -> None:
+        """Follow the log to its end; there is none to follow when a pod that succeeded is gone."""
+        try:
+            super().await_pod_completion(pod)
+        except ApiException as error:
+            if error.status != HTTPStatus.NOT_FOUND or not self.pod_manager.has_succeeded(pod):
+                raise
+            self.log.warning("The end of the log is lost with pod %s", pod.metadata.name)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> Any:
         """Go on after the triggerer has seen the pod end, or the time run out.
@@ -303,7 +511,7 @@ class GKEPodOperator(GKEStartPodOperator):
 
     def cleanup(
         self,
-        pod: V1Pod,
+        pod: V1Pod | None,
         remote_pod: V1Pod | None,
         xcom_result: dict[str, Any] | None = None,
         context: Context | None = None,
@@ -321,9 +529,11 @@ class GKEPodOperator(GKEStartPodOperator):
         if self._killed:
             raise PodFailedError(self._killed_message(pod)) from cause
         if remote_pod is None:
-            # The pod was made, and then something failed before the provider had looked at it.
-            self.process_pod_deletion(self.pod, reraise=False)
+            # Something failed before the provider had looked at the pod, which may have been made.
+            self.process_pod_deletion(pod, reraise=False)
             return
+        if cause is not None:
+            remote_pod = self._current(remote_pod)  # the provider looked at it when it was made
         tail = self._log_tail(remote_pod)
         try:
             super().cleanup(pod=pod, remote_pod=remote_pod, xcom_result=xcom_result, context=context)
@@ -354,7 +564,7 @@ class GKEPodOperator(GKEStartPodOperator):
                     namespace=pod.metadata.namespace,
                     body={"metadata": {"annotations": {SAFE_TO_EVICT: "true"}}},
                 )
-        except (ApiException, HTTPError) as error:
+        except (ApiException, HTTPError, KubernetesApiException) as error:
             if getattr(error, "status", None) == 404:
                 return True
             if reraise:
@@ -362,6 +572,14 @@ class GKEPodOperator(GKEStartPodOperator):
             self.log.exception("Pod %s could not be cleaned up, it may still be there", pod.metadata.name)
             return False
         return deleted
+
+    def _current(self, pod: V1Pod) -> V1Pod:
+        """The pod as it is now; as it was if that cannot be found out."""
+        try:
+            return self.pod_manager.read_pod(pod)
+        except (ApiException, HTTPError, KubernetesApiException) as error:
+            self.log.info("Pod %s could not be read: %s", pod.metadata.name, error)
+            return pod
 
     def _log_tail(self, pod: V1Pod) -> list[str]:
         """The last lines of the log of a pod that didn't succeed and left no termination message."""
@@ -400,3 +618,31 @@ class GKEPodOperator(GKEStartPodOperator):
     def _killed_message(pod: V1Pod | None) -> str:
         name = pod.metadata.name if pod is not None else "(none yet)"
         return f"The task was killed while it waited for pod {name}. The pod was deleted."
+
+
+def _secure(pod: V1Pod) -> None:
+    """Take from a pod what its programs do not need. A context that the author's own pod spec states stays."""
+    seccomp = V1PodSecurityContext(seccomp_profile=V1SeccompProfile(type="RuntimeDefault"))
+    pod.spec.security_context = pod.spec.security_context or seccomp
+    pod.spec.automount_service_account_token = False
+    for container in [*pod.spec.containers, *(pod.spec.init_containers or [])]:
+        if container.security_context is None:
+            container.security_context = V1SecurityContext(
+                allow_privilege_escalation=False, capabilities=V1Capabilities(drop=["ALL"])
+            )
+
+
+def _identify(pod: V1Pod, identity: dict[str, str], program: str) -> None:
+    """Label and annotate a pod with what it runs for, and tell its program; what the author set wins."""
+    metadata = pod.metadata
+    metadata.labels = {f"airflow-{name}": label_value(text) for name, text in identity.items()} | (
+        metadata.labels or {}
+    )
+    full = {f"{_ANNOTATIONS}/{name}": text for name, text in identity.items()}
+    metadata.annotations = full | (metadata.annotations or {})
+    container = next(c for c in pod.spec.containers if c.name == program)
+    own = {variable.name for variable in container.env or []}
+    container.env = [
+        *(container.env or []),
+        *(V1EnvVar(_VARIABLES[name], text) for name, text in identity.items() if _VARIABLES[name] not in own),
+    ]

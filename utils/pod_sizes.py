@@ -1,7 +1,8 @@
 """What a pod asks of the cluster, by name: ``GKEPodOperator(resources="small")``.
 
-The sizes are the requests that production's pods make today. A size sets no limit: nothing is known yet of what
-these programs use at most, and a limit that is too low ends them.
+The requests are those that production's pods make today, without any limit. The memory limit is there for what runs away:
+several times the request, so that it ends (137, OOMKilled) before it pushes others off its node; a program that needs
+more takes the next size. The processor has no limit: a program may use what is idle, and a limit would only slow it down.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from utils.names import did_you_mean
 
 @dataclass(frozen=True)
 class PodSize:
-    """Requests of a pod.
+    """Requests and limits of a pod.
 
-    :param memory: in Kubernetes' notation, ``400Mi``.
+    :param memory: requested, in Kubernetes' notation, ``400Mi``.
+    :param memory_limit: in the same notation.
     :param cpu: in Kubernetes' notation, ``1`` or ``500m``. Default: none is requested.
     """
 
     memory: str
+    memory_limit: str
     cpu: str | None = None
 
     @property
@@ -27,13 +30,18 @@ class PodSize:
         """As Kubernetes' ``resources.requests``."""
         return {"memory": self.memory} | ({"cpu": self.cpu} if self.cpu else {})
 
+    @property
+    def limits(self) -> dict[str, str]:
+        """As Kubernetes' ``resources.limits``."""
+        return {"memory": self.memory_limit}
+
 
 POD_SIZES = {
-    "tiny": PodSize("400Mi"),
-    "small": PodSize("512Mi"),
-    "medium": PodSize("1Gi"),
-    "large": PodSize("3Gi"),
-    "xlarge": PodSize("6Gi", cpu="4"),
+    "tiny": PodSize("400Mi", "2Gi"),
+    "small": PodSize("512Mi", "2Gi"),
+    "medium": PodSize("1Gi", "4Gi"),
+    "large": PodSize("3Gi", "6Gi"),
+    "xlarge": PodSize("6Gi", "12Gi", cpu="4"),
 }
 
 

@@ -25,6 +25,7 @@ import kubernetes
 import kubernetes_asyncio
 import pytest
 import pytest_socket
+from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEKubernetesAsyncHook, GKEKubernetesHook
@@ -35,16 +36,22 @@ from airflow.sdk.exceptions import AirflowException, AirflowSkipException, Airfl
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
 from kubernetes.client import ApiException, V1Pod, V1ResourceRequirements
 from kubernetes.client import models as k8s
+from urllib3.exceptions import ReadTimeoutError
 
+from operators import gcp_container_operator
 from operators.gcp_container_operator import (
     SAFE_TO_EVICT,
     GKEPodAsyncHook,
+    GKEPodClient,
     GKEPodHook,
+    GKEPodManager,
     GKEPodOperator,
     GKEPodTrigger,
     PodFailedError,
 )
 from utils.images import image
+from utils.labels import label_value
+from utils.tags import Tag
 from wtmo.local.tls import ensure_certificate
 
 if TYPE_CHECKING:
@@ -149,6 +156,12 @@ class Hook:
     def get_namespace(self) -> str:
         return "default"
 
+    def get_xcom_sidecar_container_image(self) -> None:
+        """The provider's own."""
+
+    get_xcom_sidecar_container_resources = get_xcom_sidecar_container_image
+    get_xcom_sidecar_container_security_context = get_xcom_sidecar_container_image
+
 
 class TaskInstance(SimpleNamespace):
     def xcom_push(self, key: str, value: Any, **_: Any) -> None:
@@ -234,6 +247,7 @@ def test_pod_as_it_is_built() -> None:
     assert container.command == ["/bin/program"]
     assert container.args == ["--date", "2026-06-01; rm -rf /"]
     assert container.resources.requests == {"memory": "512Mi"}
+    assert container.resources.limits == {"memory": "2Gi"}
     assert container.termination_message_policy == "FallbackToLogsOnError"
     assert pod.spec.restart_policy == "Never"
     assert pod.metadata.namespace == "default"
@@ -246,9 +260,95 @@ def test_pod_as_it_is_built() -> None:
         "AIRFLOW_CTX_TASK_ID": "some_task",
         "AIRFLOW_CTX_DAG_RUN_ID": "scheduled__2026-06-01T01:00:00+00:00",
         "AIRFLOW_CTX_TRY_NUMBER": "2",
+        "AIRFLOW_CTX_DAG_OWNER": "airflow",
     }
     assert [variable.name for variable in operator.env_vars] == ["REGION"], "the author's attribute stays as it was"
-    assert not pod.metadata.annotations, "safe to evict only when it has ended"
+    assert SAFE_TO_EVICT not in pod.metadata.annotations, "safe to evict only when it has ended"
+    assert operator.labels == {}, "the provider finds its pod by the author's labels and its own"
+    assert operator.annotations == {}
+
+
+def test_every_pod_says_what_it_runs_for_whatever_the_names() -> None:
+    name = "a_task.of-a group " + "x" * 80
+    with DAG("d", schedule=None, tags=[Tag.ImpactTier.tier_1, "other"]):
+        operator = make(cluster=Cluster(), owner="Team & Co", do_xcom_push=True)
+    described = context(operator)
+    described["ti"].dag_id, described["ti"].task_id = "A.dag", name
+    pod = operator.build_pod_request_obj(described)
+    labels = {key: value for key, value in pod.metadata.labels.items() if key.startswith("airflow-")}
+    assert labels == {
+        "airflow-dag": label_value("A.dag"),
+        "airflow-task": label_value(name),
+        "airflow-run": label_value("scheduled__2026-06-01T01:00:00+00:00"),
+        "airflow-try": "2",
+        "airflow-owner": label_value("Team & Co"),
+        "airflow-tier": "tier_1",
+    }
+    assert all(len(value) <= 63 for value in labels.values())
+    prefix = "workflow.telemetry.mozilla.org"
+    assert pod.metadata.annotations == {
+        f"{prefix}/dag": "A.dag",
+        f"{prefix}/task": name,
+        f"{prefix}/run": "scheduled__2026-06-01T01:00:00+00:00",
+        f"{prefix}/try": "2",
+        f"{prefix}/owner": "Team & Co",
+        f"{prefix}/tier": "tier_1",
+    }
+    environment = {variable.name: variable.value for variable in pod.spec.containers[0].env}
+    assert (environment["AIRFLOW_CTX_DAG_OWNER"], environment["AIRFLOW_CTX_DAG_TIER"]) == ("Team & Co", "tier_1")
+    selector = operator._build_find_pod_label_selector(described)
+    wanted = dict(part.split("=") for part in selector.split(",") if "!" not in part)
+    assert wanted.items() <= pod.metadata.labels.items(), "the provider finds it"
+
+
+def test_labels_and_annotations_of_the_author_win() -> None:
+    operator = make(
+        cluster=Cluster(),
+        labels={"airflow-owner": "me"},
+        annotations={"workflow.telemetry.mozilla.org/owner": "me", "a": "b"},
+    )
+    metadata = operator.build_pod_request_obj(context(operator)).metadata
+    assert metadata.labels["airflow-owner"] == metadata.annotations["workflow.telemetry.mozilla.org/owner"] == "me"
+    assert metadata.annotations["a"] == "b"
+
+
+def test_a_pod_may_do_only_what_it_needs() -> None:
+    init = k8s.V1Container(name="first", image=IMAGE)
+    operator = make(cluster=Cluster(), do_xcom_push=True, init_containers=[init])
+    spec = operator.build_pod_request_obj(context(operator)).spec
+    assert spec.automount_service_account_token is False
+    assert spec.security_context.seccomp_profile.type == "RuntimeDefault"
+    containers = [*spec.containers, *spec.init_containers]
+    assert [container.name for container in containers] == ["base", "airflow-xcom-sidecar", "first"]
+    for container in containers:
+        assert container.security_context.allow_privilege_escalation is False
+        assert container.security_context.capabilities.drop == ["ALL"]
+
+
+def test_security_is_relaxed_by_name() -> None:
+    own = k8s.V1SecurityContext(capabilities=k8s.V1Capabilities(add=["NET_ADMIN"]))
+    operator = make(cluster=Cluster(), security="relaxed", container_security_context=own)
+    spec = operator.build_pod_request_obj(context(operator)).spec
+    assert spec.containers[0].security_context.capabilities.add == ["NET_ADMIN"]
+    assert spec.automount_service_account_token is None
+    assert not spec.security_context
+    with pytest.raises(ValueError, match="'default' or 'relaxed'"):
+        make(security="loose")
+
+
+def test_the_cluster_is_looked_up_once_a_process(monkeypatch: pytest.MonkeyPatch, google: None) -> None:
+    asked: list[str] = []
+
+    def get_cluster(_: Any, *, name: str, project_id: str) -> Any:
+        asked.append(name)
+        auth = SimpleNamespace(cluster_ca_certificate="Y2E=")
+        return SimpleNamespace(endpoint=f"{name}.example", master_auth=auth)
+
+    monkeypatch.setattr(GKEHook, "get_cluster", get_cluster)
+    monkeypatch.setattr(gcp_container_operator, "_clusters", {})
+    urls = [make(cluster_name=name).cluster_url for name in ("one", "two", "one")]
+    assert urls == ["https://one.example", "https://two.example", "https://one.example"]
+    assert asked == ["one", "two"]
 
 
 def test_a_variable_that_the_author_set_wins() -> None:
@@ -285,6 +385,11 @@ def test_durable_under_both_its_names(given: dict[str, bool], expected: bool, re
         ({"durable": True, "reattach_on_restart": False}, "Give durable= alone"),
         ({"is_delete_operator_pod": True}, "on_finish_action"),
         ({"no_such_option": 1}, "no_such_option"),
+        ({"automount_service_account_token": True}, "say security='relaxed'"),
+        ({"security_context": {"runAsUser": 0}}, "say security='relaxed'"),
+        ({"init_container_logs": True}, "72504"),
+        ({"deferrable": False, "logging_interval": 10}, "does nothing unless deferrable"),
+        ({"random_name_suffix": False}, "on_finish_action='delete_pod'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(given: dict[str, Any], message: str) -> None:
@@ -418,7 +523,7 @@ def test_a_pod_that_failed_is_kept_and_the_message_says_why() -> None:
         run(make(cluster=cluster))
     assert "V1Pod" not in str(raised.value), "not the whole pod"
     assert cluster.calls == ["create"]
-    assert cluster.pod.metadata.annotations == {SAFE_TO_EVICT: "true"}
+    assert cluster.pod.metadata.annotations[SAFE_TO_EVICT] == "true"
     assert cluster.pod.metadata.labels["already_checked"] == "True"
 
 
@@ -452,6 +557,160 @@ def test_skip_exit_code_still_skips() -> None:
     cluster = Cluster(status("Failed", exit_code=99))
     with pytest.raises(AirflowSkipException):
         run(make(cluster=cluster, skip_on_exit_code=99))
+
+
+# A creation whose answer is lost
+
+
+def unanswered(cls: type[Any], monkeypatch: pytest.MonkeyPatch, *, others: bool = False) -> Cluster:
+    """The first request makes the pod and is not answered, as is seen after the client's timeout; later ones get 409."""
+    cluster = Cluster()
+    create = cluster.create_namespaced_pod
+
+    def lost(body: Any, namespace: str, **_: Any) -> None:
+        if cluster.pods:
+            raise ApiException(status=409, reason="Conflict")
+        pod = create(body, namespace)
+        if others:
+            cluster.pods[pod.metadata.name].metadata.labels["run_id"] = "another"
+        cluster.script = [DONE]
+        raise ReadTimeoutError(None, "", "the API server does not answer")
+
+    monkeypatch.setattr(cluster, "create_namespaced_pod", lost)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    run(make(cls, cluster))
+    return cluster
+
+
+def test_a_pod_whose_creation_was_not_answered_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert unanswered(GKEPodOperator, monkeypatch).calls == ["create", "delete"]
+
+
+def test_the_pod_of_another_run_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ApiException, match="Conflict"):
+        unanswered(GKEPodOperator, monkeypatch, others=True)
+
+
+def test_the_provider_still_loses_a_pod_whose_creation_was_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ApiException, match="Conflict"):
+        unanswered(GKEStartPodOperator, monkeypatch)
+
+
+# A failure between the creation and the deferral
+
+
+def undeferred(cls: type[Any], *, deferrable: bool = True) -> list[str]:
+    cluster = Cluster()
+    operator = make(cls, cluster, deferrable=deferrable)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Airflow's API is away")
+
+    described = context(operator)
+    described["ti"].xcom_push = broken
+    with pytest.raises(RuntimeError, match="is away"):
+        operator.execute(described)
+    return cluster.calls
+
+
+def test_a_task_that_fails_before_it_defers_leaves_no_pod() -> None:
+    assert undeferred(GKEPodOperator) == ["create", "delete"]
+    assert undeferred(GKEPodOperator, deferrable=False) == ["create", "delete"]
+
+
+def test_the_provider_still_leaves_the_pod_of_a_task_that_fails_before_it_defers() -> None:
+    assert undeferred(GKEStartPodOperator) == ["create"]
+    assert undeferred(GKEStartPodOperator, deferrable=False) == ["create"]
+
+
+# A pod that is gone after it succeeded
+
+
+def not_found() -> ApiException:
+    return ApiException(status=404, reason="Not Found")
+
+
+def vanished(cls: type[Any]) -> None:
+    cluster = Cluster(DONE, *(not_found() for _ in range(20)))
+    operator = make(cls, cluster, get_logs=True)
+
+    def no_log(**_: Any) -> None:
+        raise not_found()
+
+    cluster.read_namespaced_pod_log = no_log
+    run(operator)
+
+
+def test_a_pod_that_is_gone_after_it_succeeded_is_a_success() -> None:
+    vanished(GKEPodOperator)
+
+
+def test_the_provider_still_fails_over_a_pod_that_succeeded_and_is_gone() -> None:
+    with pytest.raises(AirflowException) as raised:
+        vanished(GKEStartPodOperator)
+    assert "Not Found" in str(raised.value.__context__)
+
+
+def test_a_pod_that_is_gone_before_it_succeeded_is_a_failure() -> None:
+    cluster = Cluster(status("Running"), *(not_found() for _ in range(20)))
+    with pytest.raises(PodFailedError, match="Not Found"):
+        run(make(cluster=cluster))
+
+
+@pytest.mark.parametrize("cls", [GKEPodAsyncHook, GKEKubernetesAsyncHook])
+@pytest.mark.usefixtures("google")
+async def test_a_pod_that_is_gone_after_it_succeeded_in_the_triggerer(
+    cls: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = cls(cluster_url="https://cluster.example", ssl_ca_cert=CA, gcp_conn_id="google_cloud_airflow_gke")
+    pod = V1Pod(metadata=k8s.V1ObjectMeta(name="name"), status=DONE)
+    answers = [pod, kubernetes_asyncio.client.ApiException(status=404)]
+
+    async def get_pod(*_: Any) -> V1Pod:
+        answer = await asyncio.sleep(0, answers.pop(0))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(AsyncKubernetesHook, "get_pod", get_pod)
+    assert await hook.get_pod("name", "default") is pod
+    if cls is GKEPodAsyncHook:
+        assert await hook.get_pod("name", "default") is pod
+    else:
+        with pytest.raises(kubernetes_asyncio.client.ApiException):
+            await hook.get_pod("name", "default")
+
+
+# A pod that is evicted before its XCom was read
+
+
+class StillWaiting(Exception):
+    """The task would go on waiting."""
+
+
+def evicted(cls: type[Any], monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    gone = k8s.V1PodStatus(phase="Failed", reason="Evicted")
+    cluster = Cluster(status("Running"), gone)
+
+    def sleep(_: float) -> None:
+        raise StillWaiting
+
+    operator = make(cls, cluster, do_xcom_push=True)
+    monkeypatch.setattr(operator, "await_pod_completion", lambda pod: None)
+    monkeypatch.setattr(time, "sleep", sleep)
+    run(operator)
+    return cluster
+
+
+def test_an_evicted_pod_with_xcom_fails_at_once_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PodFailedError, match=r"(?s)Evicted: the pod is Failed.*Reason: Xcom sidecar"):
+        evicted(GKEPodOperator, monkeypatch)
+
+
+def test_the_provider_still_waits_for_the_sidecar_of_an_evicted_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AirflowException) as raised:
+        evicted(GKEStartPodOperator, monkeypatch)
+    assert isinstance(raised.value.__context__, StillWaiting)
 
 
 # Fault 1: SIGTERM while the pod runs
@@ -624,6 +883,75 @@ async def test_request_timeout_in_the_triggerer(
     assert seen["headers"]["Authorization"] == "Bearer token"
 
 
+# A token that is refused, a command that is refused
+
+
+class Credentials:
+    """Google's, as far as the provider looks at them."""
+
+    token: str | None = "old"
+    expired = False
+
+    def refresh(self, _: Any) -> None:
+        self.token = "new"
+
+
+def read_with(cls: type[Any], monkeypatch: pytest.MonkeyPatch, *answers: Any) -> list[str]:
+    """Read a pod; each request gets the next answer. Returns the tokens that were sent."""
+    tokens: list[str] = []
+    left = list(answers)
+
+    def request(_: Any, *__: Any, headers: dict[str, str], **___: Any) -> Any:
+        tokens.append(headers["authorization"])
+        answer = left.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    hook = cls(cluster_url="https://cluster.example", ssl_ca_cert="Y2E=", gcp_conn_id="google_cloud_airflow_gke")
+    credentials = Credentials()
+    monkeypatch.setattr(hook, "get_credentials", lambda: credentials)
+    monkeypatch.setattr(kubernetes.client.rest.RESTClientObject, "request", request)
+    kubernetes.client.CoreV1Api(hook.get_conn()).read_namespaced_pod("name", "default", _preload_content=False)
+    return tokens
+
+
+def refusal() -> ApiException:
+    error = ApiException(status=401, reason="Unauthorized")
+    error.body = b""
+    return error
+
+
+@pytest.mark.usefixtures("google")
+def test_a_refused_token_is_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_with(GKEPodHook, monkeypatch, refusal(), "pod") == ["Bearer old", "Bearer new"]
+    with pytest.raises(ApiException, match="Unauthorized"):
+        read_with(GKEPodHook, monkeypatch, refusal(), refusal())
+
+
+@pytest.mark.usefixtures("google")
+def test_the_provider_still_gives_up_on_a_refused_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ApiException, match="Unauthorized"):
+        read_with(GKEKubernetesHook, monkeypatch, refusal(), "pod")
+
+
+HANDSHAKE = ApiException(status=0, reason="Handshake status 429 Too Many Requests -+-+- {}")
+"""What the websocket client raises; there is no body."""
+
+
+@pytest.mark.usefixtures("google")
+def test_a_refused_command_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ApiException) as raised:
+        read_with(GKEPodHook, monkeypatch, HANDSHAKE)
+    assert raised.value.status == 429
+
+
+@pytest.mark.usefixtures("google")
+def test_the_client_still_stumbles_over_a_refused_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AttributeError, match="decode"):
+        read_with(GKEKubernetesHook, monkeypatch, HANDSHAKE)
+
+
 def test_the_trigger_is_what_the_provider_expects() -> None:
     assert issubclass(GKEPodTrigger, GKEStartPodTrigger)
 
@@ -699,6 +1027,7 @@ def on_gke(server: Server, google: None, monkeypatch: pytest.MonkeyPatch) -> Cal
         endpoint=f"127.0.0.1:{server.port}", master_auth=SimpleNamespace(cluster_ca_certificate=server.ca)
     )
     monkeypatch.setattr(GKEHook, "get_cluster", lambda *_, **__: cluster)
+    monkeypatch.setattr(gcp_container_operator, "_clusters", {})
 
     def make_operator(task_id: str, **kwargs: Any) -> GKEPodOperator:
         return GKEPodOperator(task_id=task_id, startup_check_interval_seconds=1, **kwargs)
@@ -758,3 +1087,65 @@ def test_a_deadline_on_the_true_path_leaves_no_pod(server: Server, on_gke: Any) 
     with pytest.raises(PodFailedError, match="deadline"):
         run_deferred(operator)
     server.await_gone(operator)
+
+
+# Mutations: without the override, the test of what it corrects fails
+
+Patch = pytest.MonkeyPatch
+OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
+    (GKEPodOperator, "cluster_info", lambda patch: test_the_cluster_is_looked_up_once_a_process(patch, None)),
+    (GKEPodOperator, "hook", lambda patch: test_a_kubernetes_connection_sends_it_to_any_cluster(patch)),
+    (GKEPodOperator, "pod_manager", lambda patch: test_a_pod_whose_creation_was_not_answered_is_not_lost(patch)),
+    (GKEPodOperator, "invoke_defer_method", lambda patch: test_a_kubernetes_connection_sends_it_to_any_cluster(patch)),
+    (GKEPodOperator, "defer", lambda _: test_it_defers_with_every_option()),
+    (GKEPodOperator, "build_pod_request_obj", lambda _: test_a_pod_may_do_only_what_it_needs()),
+    (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
+    (GKEPodOperator, "_write_logs", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
+    (GKEPodOperator, "cleanup", lambda _: test_a_killed_task_is_never_a_success()),
+    (GKEPodOperator, "process_pod_deletion", lambda _: test_a_pod_that_is_gone_counts_as_deleted()),
+    (GKEPodOperator, "execute_async", lambda _: test_a_task_that_fails_before_it_defers_leaves_no_pod()),
+    (GKEPodOperator, "await_pod_completion", lambda _: test_a_pod_that_is_gone_after_it_succeeded_is_a_success()),
+    (GKEPodManager, "read_pod", lambda _: test_a_pod_that_is_gone_after_it_succeeded_is_a_success()),
+    (
+        GKEPodAsyncHook,
+        "get_pod",
+        lambda patch: asyncio.run(test_a_pod_that_is_gone_after_it_succeeded_in_the_triggerer(GKEPodAsyncHook, patch)),
+    ),
+    (GKEPodManager, "run_pod_async", lambda patch: test_a_pod_whose_creation_was_not_answered_is_not_lost(patch)),
+    (
+        GKEPodManager,
+        "container_is_terminated",
+        lambda patch: test_an_evicted_pod_with_xcom_fails_at_once_and_says_so(patch),
+    ),
+    (GKEPodClient, "call_api", lambda patch: test_a_refused_token_is_renewed(patch)),
+    (GKEPodHook, "get_conn", lambda patch: test_request_timeout(GKEPodHook, 60, patch)),
+    (
+        GKEPodAsyncHook,
+        "_load_config",
+        lambda patch: asyncio.run(test_request_timeout_in_the_triggerer(GKEPodAsyncHook, 60, patch)),
+    ),
+    (GKEPodTrigger, "serialize", lambda _: test_it_defers_with_every_option()),
+    (GKEPodTrigger, "hook", lambda _: test_it_defers_with_every_option()),
+]
+
+
+@pytest.mark.usefixtures("google")
+@pytest.mark.parametrize(("cls", "name", "check"), OVERRIDES, ids=lambda value: getattr(value, "__name__", value))
+def test_every_override_is_needed(cls: type[Any], name: str, check: Callable[[Patch], object]) -> None:
+    with Patch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_AIRFLOW_GKE", '{"conn_type": "google_cloud_platform"}')
+        check(patch)
+    with Patch.context() as patch:
+        patch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_AIRFLOW_GKE", '{"conn_type": "google_cloud_platform"}')
+        patch.delattr(cls, name)
+        with pytest.raises((Exception, pytest.fail.Exception)):
+            check(patch)
+
+
+def test_no_override_is_without_such_a_check() -> None:
+    checked = {(cls, name) for cls, name, _ in OVERRIDES}
+    for cls in {cls for cls, _, _ in OVERRIDES}:
+        provided = {name for base in cls.__mro__[1:] for name in vars(base)}
+        overrides = {name for name in vars(cls) if name in provided and not name.startswith("__")}
+        attributes = {"template_fields", "enable_tcp_keepalive", "sync_hook_class", "_abc_impl", "_is_protocol"}
+        assert {(cls, name) for name in overrides - attributes} <= checked

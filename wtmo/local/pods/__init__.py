@@ -7,6 +7,7 @@
 ``cluster``    pods from creation to removal, their state on disk, what a restart does with them
 ``runtimes``   how a container becomes processes: Linux namespaces, or plain processes (``launch`` runs inside)
 ``images``     which program stands for which image (``recorder`` stands for most)
+``faults``     what goes wrong on purpose: a pod's annotation ``wtmo.local/fault``, or at random
 ``containers`` a container's environment, arguments and status
 ``validation`` what a pod must look like; ``selectors``, ``events``, ``logs``, ``records``, ``xcom``: what they say
 ============== ======================================================================================================

@@ -20,6 +20,7 @@ from utils.config import ROOT, environment
 from wtmo.errors import WtmoError
 from wtmo.local.pods import runtimes
 from wtmo.local.pods.cluster import Cluster, Settings
+from wtmo.local.pods.faults import ANNOTATION, Chance
 from wtmo.local.pods.images import ImageTable
 from wtmo.local.pods.server import Server
 
@@ -44,6 +45,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--image-env", type=Path, help='JSON file {"NAME": "value"}: environment of every stand-in')
     parser.add_argument("--secrets", type=Path, help='JSON file {"secret": {"key": "value"}}')
     parser.add_argument("--startup-delay", type=float, default=0.0, help="seconds before a pod starts (default: 0)")
+    parser.add_argument("--faults", metavar="SEED:RATE", help=f"give a share of the pods a fault ({ANNOTATION}) each")
     parser.add_argument("--removal-delay", type=float, default=2.0, help="seconds a deleted pod is seen (default: 2)")
     return parser.parse_args(argv)
 
@@ -127,6 +129,7 @@ async def _application(options: argparse.Namespace, images: ImageTable) -> web.A
         secrets=secrets,
         startup_delay=options.startup_delay,
         removal_delay=options.removal_delay,
+        chance=Chance.parse(options.faults) if options.faults else Chance(),
     )
     cluster = Cluster(options.state, runtime, images, settings)
     log.info(

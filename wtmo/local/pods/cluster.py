@@ -20,10 +20,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from utils.config import ROOT
-from wtmo.local.pods import records, validation
+from wtmo.local.pods import faults, records, validation
 from wtmo.local.pods.containers import Container
 from wtmo.local.pods.errors import ApiError, pod_not_found
 from wtmo.local.pods.events import EventLog, timestamp
+from wtmo.local.pods.faults import FOR_EVER, Chance, Faults
 from wtmo.local.pods.images import ImageError
 from wtmo.local.pods.launch import START_ERROR, TEMPORARY
 from wtmo.local.pods.logs import BLOCK, ContainerLog
@@ -59,12 +60,14 @@ class Settings:
     :param secrets: ``{secret: {key: value}}``.
     :param startup_delay: seconds between a pod's creation and its containers' start.
     :param removal_delay: seconds that a deleted pod's object stays after its processes ended.
+    :param chance: which pods get a fault that they did not ask for.
     """
 
     image_environment: Mapping[str, str] = field(default_factory=dict)
     secrets: Secrets = field(default_factory=dict)
     startup_delay: float = 0.0
     removal_delay: float = 2.0
+    chance: Chance = field(default_factory=Chance)
 
 
 @dataclass
@@ -75,6 +78,7 @@ class Pod:
     folder: Path
     init_containers: list[Container]
     containers: list[Container]
+    faults: Faults = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     removal: asyncio.Task[None] | None = None
@@ -136,6 +140,7 @@ class Cluster:
         self._runtime = runtime
         self._images = images
         self._settings = settings
+        self.chance = settings.chance
         self._pods: dict[tuple[str, str], Pod] = {}
         # Higher than any version given before: what was deleted since is not on disk any more, the clock goes on.
         self.version = int(time.time())
@@ -154,6 +159,8 @@ class Cluster:
         :raises ApiError: 400, 409 or 422.
         """
         accepted = validation.pod(body, namespace)
+        self.chance.annotate(accepted["metadata"])
+        faults.of(accepted["metadata"])  # refused before anything is made
         name = accepted["metadata"]["name"]
         if (namespace, name) in self._pods:
             raise ApiError(409, "AlreadyExists", f'pods "{name}" already exists')
@@ -191,7 +198,9 @@ class Cluster:
     def patch(self, namespace: str, name: str, body: Any) -> Json:
         """Change labels and annotations. Returns the object."""
         pod = self.pod(namespace, name)
-        pod.object["metadata"] = validation.metadata_patch(body, pod.object)
+        metadata = validation.metadata_patch(body, pod.object)
+        faults.of(metadata)
+        pod.object["metadata"] = metadata
         self._save(pod)
         return pod.object
 
@@ -227,13 +236,14 @@ class Cluster:
         if tasks:
             await asyncio.wait(tasks, timeout=SHUTDOWN_GRACE + _OUTPUT_TIMEOUT)
         for pod in [pod for pod in self._pods.values() if pod.removal is not None]:
-            self._forget(pod)
+            self.forget(pod)
 
     # -- a pod's life
 
     async def _run(self, pod: Pod) -> None:
         try:
-            if not await _within(pod.stopping, self._settings.startup_delay):
+            delay = self._settings.startup_delay + pod.faults.get("slow-start", 0)
+            if not await _within(pod.stopping, delay) and await self._schedule(pod):
                 await self._run_containers(pod)
         except Exception:
             log.exception("pod %s", "/".join(pod.key))
@@ -242,13 +252,25 @@ class Cluster:
         finally:
             self._finish(pod)
 
+    async def _schedule(self, pod: Pod) -> bool:
+        """Whether a node takes the pod; at once, but for a fault."""
+        if seconds := pod.faults.get("unschedulable"):
+            message = "0/1 nodes are available: 1 Insufficient memory."
+            _set_condition(pod, "PodScheduled", False, reason="Unschedulable", message=message)
+            self._save(pod)
+            self.events.add(pod.object, "FailedScheduling", message, warning=True)
+            return not await _within(pod.stopping, seconds)
+        return True
+
     async def _run_containers(self, pod: Pod) -> None:
         _set_condition(pod, "PodScheduled")
         pod.status.update(startTime=timestamp(), hostIP="127.0.0.1", podIP="127.0.0.1")
         self._save(pod)
         self.events.add(pod.object, "Scheduled", f"Successfully assigned {'/'.join(pod.key)} to this machine")
         deadline = pod.object["spec"].get("activeDeadlineSeconds")
-        timer = asyncio.get_running_loop().call_later(deadline, self._exceed, pod) if deadline else None
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(deadline, self._exceed, pod) if deadline else None
+        eviction = loop.call_later(pod.faults["evicted"], self._evict, pod) if "evicted" in pod.faults else None
         try:
             for container in pod.init_containers:
                 await self._run_container(pod, container)
@@ -259,14 +281,21 @@ class Cluster:
                 for container in pod.containers:
                     group.create_task(self._run_container(pod, container))
         finally:
-            if timer is not None:
-                timer.cancel()
+            for each in (timer, eviction):
+                if each is not None:
+                    each.cancel()
 
     def _exceed(self, pod: Pod) -> None:
         message = "Pod was active on the node longer than the specified deadline"
         pod.status.update(reason="DeadlineExceeded", message=message)
         self.events.add(pod.object, "DeadlineExceeded", message, warning=True)
         self._stop(pod, pod.grace)
+
+    def _evict(self, pod: Pod) -> None:
+        message = "The node was low on resource: memory."
+        pod.status.update(reason="Evicted", message=message)
+        self.events.add(pod.object, "Evicted", message, warning=True)
+        self._stop(pod, 0)
 
     async def _run_container(self, pod: Pod, container: Container) -> None:
         """From the image to the exit code; returns early, the container still waiting, when the pod is stopped."""
@@ -275,6 +304,9 @@ class Cluster:
         except ImageError as error:
             await self._fail_to_pull(pod, container, error)
             return
+        if seconds := pod.faults.get("image-pull"):
+            cause = faults.NO_IMAGE if seconds == FOR_EVER else faults.NO_REGISTRY
+            await self._fail_to_pull(pod, container, cause, seconds)
         if pod.stopping.is_set():
             return
         container.log.open()
@@ -289,9 +321,26 @@ class Cluster:
         self.events.add(pod.object, "Started", f"Started container {container.name}", container=container.name)
         if pod.stopping.is_set():  # between the two it could not be asked to end
             running.kill()
+        if container is pod.containers[0] and pod.faults:
+            code, reason = await self._exit_with_faults(pod, container, running)
+            self._end(pod, container, code, reason=reason, message=None)
+            return
         code = await _output_and_exit(running, container.log)
         error_text = running.start_error() if code == START_ERROR else None
         self._end(pod, container, code, reason="StartError" if error_text else None, message=error_text)
+
+    async def _exit_with_faults(self, pod: Pod, container: Container, running: Running) -> tuple[int, str | None]:
+        """The exit code, and the reason where a fault gives one."""
+        if "oom" in pod.faults:
+            killer = asyncio.get_running_loop().call_later(pod.faults["oom"], running.kill)
+            await _output_and_exit(running, container.log)
+            killer.cancel()
+            return LOST_CODE, "OOMKilled"
+        code = await _output_and_exit(running, container.log)
+        container.running = None
+        held = FOR_EVER if "evicted" in pod.faults else pod.faults.get("slow-end", 0)
+        interrupted = held > 0 and await _within(pod.stopping, held)
+        return code or (LOST_CODE if interrupted else 0), None
 
     def _end(self, pod: Pod, container: Container, code: int, *, reason: str | None, message: str | None) -> None:
         container.end(code, reason=reason, message=message)
@@ -300,8 +349,8 @@ class Cluster:
             self.events.add(pod.object, "Failed", f"Error: {message}", warning=True, container=container.name)
         container.log.close()
 
-    async def _fail_to_pull(self, pod: Pod, container: Container, error: ImageError) -> None:
-        """As the kubelet reports it: an error, then the back-off, for as long as the pod is there."""
+    async def _fail_to_pull(self, pod: Pod, container: Container, error: ImageError, seconds: float = FOR_EVER) -> None:
+        """As the kubelet reports it: an error, then the back-off, for as long as the pod is there or ``seconds``."""
         name = container.name
 
         def report(reason: str, message: str, event: str, text: str) -> None:
@@ -318,7 +367,7 @@ class Cluster:
             if not await _within(pod.stopping, _PULL_BACK_OFF):
                 text = f'Back-off pulling image "{container.image}"'
                 report("ImagePullBackOff", f"{text}: ErrImagePull: {error.message}", "BackOff", text)
-        await pod.stopping.wait()
+        await _within(pod.stopping, seconds - _PULL_BACK_OFF)
 
     def _orders(self, pod: Pod, container: Container, program: Program) -> Orders:
         declared = container.environment(pod.object, self._settings.secrets)
@@ -371,10 +420,11 @@ class Cluster:
     async def _remove(self, pod: Pod) -> None:
         if pod.task is not None:
             await asyncio.wait([pod.task])
-        await asyncio.sleep(self._settings.removal_delay)
-        self._forget(pod)
+        await asyncio.sleep(self._settings.removal_delay + pod.faults.get("slow-removal", 0))
+        self.forget(pod)
 
-    def _forget(self, pod: Pod) -> None:
+    def forget(self, pod: Pod) -> None:
+        """Remove an ended pod at once."""
         self._pods.pop(pod.key, None)
         shutil.rmtree(pod.folder, ignore_errors=True)
         log.info("pod %s removed", "/".join(pod.key))
@@ -382,7 +432,7 @@ class Cluster:
     def _prune(self) -> None:
         ended = [pod for pod in self._pods.values() if pod.ended and pod.removal is None]
         for pod in ended[: max(0, len(ended) - KEPT_PODS)]:
-            self._forget(pod)
+            self.forget(pod)
 
     # -- state on disk
 
@@ -397,7 +447,8 @@ class Cluster:
                 for spec in item["spec"].get(key) or []
             ]
 
-        return Pod(item, folder, containers("initContainers"), containers("containers"))
+        wanted = faults.of(item["metadata"])
+        return Pod(item, folder, containers("initContainers"), containers("containers"), wanted)
 
     def _save(self, pod: Pod) -> None:
         """Bring the object up to date with its containers and write it."""
@@ -406,6 +457,8 @@ class Cluster:
             if pod.init_containers:
                 status["initContainerStatuses"] = [container.status() for container in pod.init_containers]
             status["containerStatuses"] = [container.status() for container in pod.containers]
+            if status.get("reason") == "Evicted" and pod.ended:
+                del status["containerStatuses"]  # the kubelet knows nothing of them any more
             if not pod.ended and not any("waiting" in container.state for container in pod.all_containers):
                 status["phase"] = "Running"
             ready = status["phase"] == "Running" and all("running" in container.state for container in pod.containers)
@@ -434,7 +487,7 @@ class Cluster:
             if not pod.ended:
                 self._lose(pod)
             if "deletionTimestamp" in pod.metadata:
-                self._forget(pod)
+                self.forget(pod)
         self._prune()
 
     def _recall(self, pod: Pod) -> None:
@@ -453,15 +506,16 @@ class Cluster:
         self._finish(pod)
 
 
-def _set_condition(pod: Pod, kind: str, holds: bool = True) -> None:
+def _set_condition(pod: Pod, kind: str, holds: bool = True, **why: str) -> None:
     conditions: list[Json] = pod.status["conditions"]
     state = "True" if holds else "False"
     for condition in conditions:
         if condition["type"] == kind:
             if condition["status"] != state:
-                condition.update(status=state, lastTransitionTime=timestamp())
+                condition.clear()
+                condition.update(type=kind, status=state, lastTransitionTime=timestamp(), **why)
             return
-    conditions.append({"type": kind, "status": state, "lastTransitionTime": timestamp()})
+    conditions.append({"type": kind, "status": state, "lastTransitionTime": timestamp(), **why})
 
 
 def _kill(pod: Pod) -> None:

@@ -30,13 +30,14 @@ from aiohttp import WSMsgType, web
 
 from wtmo.local.pods import validation
 from wtmo.local.pods.errors import ApiError, bad_request
+from wtmo.local.pods.faults import ApiFaults
 from wtmo.local.pods.logs import BLOCK, nano_timestamp
 from wtmo.local.pods.selectors import field_selector, label_selector
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from wtmo.local.pods.cluster import Cluster, Json
+    from wtmo.local.pods.cluster import Cluster, Json, Pod
     from wtmo.local.pods.containers import Container
     from wtmo.local.pods.runtimes import Exec
 
@@ -64,10 +65,11 @@ class Server:
     def __init__(self, cluster: Cluster, token: str) -> None:
         self._cluster = cluster
         self._authorization = f"Bearer {token}".encode()
+        self._faults = ApiFaults(cluster, cluster.chance)
 
     def application(self) -> web.Application:
         """The application; it stops the cluster when it is shut down."""
-        application = web.Application(middlewares=[self._errors], client_max_size=LARGEST_BODY)
+        application = web.Application(middlewares=[self._errors, self._faults.middleware], client_max_size=LARGEST_BODY)
         namespace = "/api/v1/namespaces/{namespace}"
         pod = f"{namespace}/pods/{{name}}"
         application.add_routes([
@@ -164,7 +166,7 @@ class Server:
     # -- log
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
-        container = self._container(request)
+        pod, container = self._container(request)
         if _flag(request, "previous"):
             raise bad_request(f"previous terminated container {container.name} not found: nothing is restarted here")
         tail = validation.whole_number(request.query.get("tailLines"), "tailLines")
@@ -177,27 +179,29 @@ class Server:
         blocks = container.log.read(
             follow=_flag(request, "follow"), timestamps=_flag(request, "timestamps"), since=since, tail=tail
         )
+        if "log-cut" in pod.faults:
+            blocks = self._faults.cut(pod, blocks, request)
         async for block in blocks:
             await response.write(block)
         await response.write_eof()
         return response
 
-    def _container(self, request: web.Request) -> Container:
-        """The container that the query names; the only one if it names none."""
+    def _container(self, request: web.Request) -> tuple[Pod, Container]:
+        """A pod and the container that the query names; the only one if it names none."""
         pod = self._cluster.pod(_namespace(request), request.match_info["name"])
         if name := request.query.get("container"):
-            return pod.container(name)
+            return pod, pod.container(name)
         if len(pod.containers) > 1:
             names = " ".join(container.name for container in pod.containers)
             raise bad_request(
                 f"a container name must be specified for pod {request.match_info['name']}, choose one of: [{names}]"
             )
-        return pod.containers[0]
+        return pod, pod.containers[0]
 
     # -- exec
 
     async def _exec(self, request: web.Request) -> web.StreamResponse:
-        container = self._container(request)
+        _, container = self._container(request)
         command = request.query.getall("command", [])
         if not command or not all(map(validation.is_plain, command)):
             raise bad_request("you must specify at least 1 command for the container")

@@ -1,0 +1,56 @@
+"""A task for each cell of the fault matrix, and tasks whose processes are killed while their pod runs."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.providers.cncf.kubernetes import kube_client
+from airflow.sdk import DAG
+
+from operators.gcp_container_operator import GKEPodOperator
+from tests.wtmo.local.fault_matrix import CELLS, START_SECONDS
+from utils.defaults import default_args
+from utils.images import image
+from utils.tags import Tag
+from wtmo.local.pods.faults import ANNOTATION
+
+# A request without an answer is given up after 60 s; the matrix has four slots and no such patience. (The triggerer
+# does not read this file and keeps the 60 s.)
+kube_client.API_TIMEOUT = 10
+
+COMMON = {
+    "start_date": dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+    "tags": [Tag.ImpactTier.tier_3],
+}
+POD = {"image": image("bq2sftp"), "arguments": ["--some", "argument"], "startup_timeout_seconds": START_SECONDS}
+
+with DAG("fault_matrix", schedule=None, default_args=default_args(owner="data-engineering", retries=0), **COMMON):
+    for cell in CELLS:
+        GKEPodOperator(
+            task_id=cell.task_id,
+            deferrable=cell.deferrable,
+            do_xcom_push=cell.xcom,
+            annotations={ANNOTATION: cell.fault},
+            # The longest begin first.
+            priority_weight=10 if cell.fault.startswith(("silent", "unschedulable")) else 1,
+            **POD,
+        )
+
+with DAG(
+    "killed",
+    schedule=None,
+    default_args=default_args(owner="data-engineering", retries=1, retry_delay=dt.timedelta(seconds=1)),
+    **COMMON,
+):
+    for deferrable in (False, True):
+        way = "deferrable" if deferrable else "sync"
+        GKEPodOperator(
+            task_id=f"marked_failed-{way}", deferrable=deferrable, annotations={ANNOTATION: "slow-end=600"}, **POD
+        )
+        GKEPodOperator(
+            task_id=f"process_killed-{way}",
+            deferrable=deferrable,
+            do_xcom_push=True,
+            annotations={ANNOTATION: "slow-end=60"},
+            **POD,
+        )

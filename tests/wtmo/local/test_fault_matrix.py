@@ -1,0 +1,210 @@
+"""The fault matrix on real processes. A table of it is printed at the end of the test run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Any
+
+import airflow_client.client as airflow
+import pytest
+from kubernetes import client as kubernetes
+
+from tests.wtmo.local.fault_matrix import CELLS, OUTCOMES, REASONS, TABLE, WAYS, Cell
+from utils.config import ROOT
+from utils.labels import label_value
+from wtmo.local import api, platform
+from wtmo.local.pods import records
+from wtmo.local.state import PlatformRecord, State, marked_processes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(900)]
+
+DAGS = ROOT / "tests" / "wtmo" / "local" / "fault_matrix_dags"
+FINISHED = {"success", "failed", "upstream_failed", "skipped"}
+ACTIVE = {"Pending", "Running", "Unknown"}
+GRACE = 60
+RUN_SECONDS = 500
+RUN = "one"
+
+
+class Platform:
+    """A running platform, with what was seen of its pods."""
+
+    def __init__(self, state: State, record: PlatformRecord) -> None:
+        self.state = state
+        self.record = record
+        self.client = api.client(record)
+        configuration = kubernetes.Configuration(
+            host=f"https://127.0.0.1:{record.ports['pods']}",
+            api_key={"authorization": f"Bearer {state.secret('service_token').read_text()}"},
+        )
+        configuration.ssl_ca_cert = record.settings["WTMO_GKE_CA_FILE"]
+        self.pods = kubernetes.CoreV1Api(kubernetes.ApiClient(configuration))
+        self.last_active: dict[tuple[str, str], float] = {}
+        """When a pod of (dag, task) was last seen active."""
+
+    def look(self) -> dict[tuple[str, str], str]:
+        """Phases of the pods by (dag, task)."""
+        found = {}
+        for pod in self.pods.list_namespaced_pod("default").items:
+            prefix = "workflow.telemetry.mozilla.org"
+            key = pod.metadata.annotations[f"{prefix}/dag"], pod.metadata.annotations[f"{prefix}/task"]
+            found[key] = pod.status.phase
+            if pod.status.phase in ACTIVE:
+                self.last_active[key] = time.time()
+        return found
+
+    def start(self, dag: str) -> None:
+        def known() -> bool:
+            return dag in {each.dag_id for each in api.call(airflow.DAGApi(self.client).get_dags, limit=100).dags}
+
+        self.wait(known, f"the DAG {dag} to be read", 90)
+        unpause = airflow.DAGPatchBody(is_paused=False)
+        api.call(airflow.DAGApi(self.client).patch_dag, dag, unpause, update_mask=["is_paused"])
+        body = airflow.TriggerDAGRunPostBody(dag_run_id=RUN, logical_date=None)
+        api.call(airflow.DagRunApi(self.client).trigger_dag_run, dag, body)
+
+    def tasks(self, dag: str) -> dict[str, Any]:
+        self.look()
+        listed = api.call(airflow.TaskInstanceApi(self.client).get_task_instances, dag, RUN, limit=100)
+        return {task.task_id: task for task in listed.task_instances}
+
+    def states(self, dag: str) -> dict[str, str]:
+        return {name: task.state.value if task.state else "" for name, task in self.tasks(dag).items()}
+
+    def finish(self, dag: str, seconds: float) -> dict[str, Any]:
+        self.wait(lambda: set(self.states(dag).values()) <= FINISHED, f"{dag} to finish", seconds)
+        tasks = self.tasks(dag)
+        self.wait(lambda: not ACTIVE & set(self.look().values()), "every pod to end", GRACE)
+        return tasks
+
+    def wait(self, condition: Callable[[], object], what: str, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self.last_active.keys()}"
+            time.sleep(1)
+
+    def made(self) -> Counter[tuple[str, str, str]]:
+        """How many pods each try of (dag, task) made, ended ones included."""
+        labels = {each["uid"]: each["labels"] for each in records.read(self.state.root / "pods")}
+        labels |= {p.metadata.uid: p.metadata.labels for p in self.pods.list_namespaced_pod("default").items}
+        return Counter((each["airflow-dag"], each["airflow-task"], each["airflow-try"]) for each in labels.values())
+
+    def log(self, dag: str, task: str) -> str:
+        files = (self.state.root / "airflow" / "logs" / f"dag_id={dag}").glob(f"run_id={RUN}/task_id={task}/*.log")
+        return "\n".join(file.read_text() for file in files)
+
+    def left_running(self, dag: str, task: Any) -> float:
+        """Seconds that a pod was active after the end of its task."""
+        return self.last_active.get((dag, task.task_id), 0.0) - task.end_date.timestamp()
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    state = State(tmp_path_factory.mktemp("matrix"))
+    launch = platform.Launch(state, port=0, dags=DAGS)
+    try:
+        yield Platform(state, launch.wait(lambda _: None))
+    finally:
+        launch.stop()
+
+
+@pytest.fixture(scope="module")
+def matrix(running: Platform, request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The tasks of the matrix after its run; the table goes to the end of pytest's output."""
+    running.start("fault_matrix")
+    tasks = running.finish("fault_matrix", RUN_SECONDS)
+    rows: dict[str, dict[str, str]] = defaultdict(dict)
+    for cell in CELLS:
+        task = tasks[cell.task_id]
+        seconds = f"{task.duration:.0f} s" if task.duration is not None else "-"
+        rows[cell.fault or "(none)"][cell.way] = f"{task.state.value} {seconds}"
+    width = max(map(len, rows))
+    lines = [" ".join([f"{'fault':{width}}", *(f"{way:16}" for way in WAYS)])]
+    lines += [" ".join([f"{fault:{width}}", *(f"{row[way]:16}" for way in WAYS)]) for fault, row in rows.items()]
+    request.config.stash[TABLE] = lines
+    return tasks
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.task_id)
+def test_cell(running: Platform, matrix: dict[str, Any], cell: Cell) -> None:
+    task = matrix[cell.task_id]
+    log = running.log("fault_matrix", cell.task_id)
+    assert task.state.value == OUTCOMES[cell.fault], log
+    assert running.made()["fault_matrix", label_value(cell.task_id), "1"] == 1, "one pod a try"
+    assert running.left_running("fault_matrix", task) < GRACE
+    if task.state.value == "failed":
+        assert REASONS.get(cell.fault, "") in log
+    elif cell.xcom and not cell.fault.startswith("vanish"):
+        value = api.call(
+            airflow.XComApi(running.client).get_xcom_entry, "fault_matrix", cell.task_id, RUN, "return_value"
+        ).actual_instance.value
+        assert "--some" in str(value)
+
+
+@pytest.fixture(scope="module")
+def killed(running: Platform) -> dict[str, Any]:
+    """The tasks of ``killed`` after what they were made for: marked as failed, kill -9 of what runs them."""
+    dag = "killed"
+    running.start(dag)
+    busy = {f"{what}-{way}" for what in ("marked_failed", "process_killed") for way in ("sync", "deferrable")}
+
+    def all_run() -> bool:
+        states, pods = running.states(dag), running.look()
+        waits = {name for name, state in states.items() if state in {"running", "deferred"}}
+        # A task that is marked before the triggerer has begun to wait leaves its pod: Airflow drops the trigger unseen.
+        triggers = all("Checking pod" in running.log(dag, name) for name in busy if name.endswith("deferrable"))
+        return busy <= waits and triggers and all(pods.get((dag, name)) == "Running" for name in busy)
+
+    running.wait(all_run, "the tasks to wait for their pods", 90)
+    tasks = running.tasks(dag)
+    marked = airflow.PatchTaskInstanceBody(new_state=airflow.TaskInstanceState.FAILED)
+    for way in ("sync", "deferrable"):
+        patch = airflow.TaskInstanceApi(running.client).patch_task_instance
+        api.call(patch, dag, RUN, f"marked_failed-{way}", marked)
+
+    def marked_end() -> bool:
+        pods = running.look()
+        return not any(pods.get((dag, f"marked_failed-{way}")) in ACTIVE for way in ("sync", "deferrable"))
+
+    running.wait(marked_end, "the pods of the tasks that were marked as failed to end", GRACE)
+    os.kill(worker(running, str(tasks["process_killed-sync"].id)), signal.SIGKILL)
+    triggerer = running.record.services["triggerer"].pid
+    assert triggerer
+    os.kill(triggerer, signal.SIGKILL)
+    return running.finish(dag, 180)
+
+
+def worker(running: Platform, task_instance: str) -> int:
+    """The process that executes a task."""
+    (pid,) = [
+        process.pid
+        for process in marked_processes(running.record.marker)
+        if task_instance in " ".join(process.cmdline())
+    ]
+    return pid
+
+
+@pytest.mark.parametrize("way", ["sync", "deferrable"])
+def test_marked_failed_while_the_pod_runs(running: Platform, killed: dict[str, Any], way: str) -> None:
+    task = killed[f"marked_failed-{way}"]
+    assert task.state.value == "failed"
+    assert running.made()["killed", label_value(task.task_id), "1"] == 1
+    assert running.left_running("killed", task) < GRACE
+
+
+@pytest.mark.parametrize("way", ["sync", "deferrable"])
+def test_kill_9_while_the_pod_runs(running: Platform, killed: dict[str, Any], way: str) -> None:
+    """Of the worker's process, or of the triggerer: the same pod goes on, its result is kept."""
+    task = killed[f"process_killed-{way}"]
+    assert task.state.value == "success", running.log("killed", task.task_id)
+    made = {key: n for key, n in running.made().items() if key[:2] == ("killed", label_value(task.task_id))}
+    assert made == {("killed", label_value(task.task_id), "1"): 1}
+    value = api.call(airflow.XComApi(running.client).get_xcom_entry, "killed", task.task_id, RUN, "return_value")
+    assert "--some" in str(value.actual_instance.value)
+    assert task.try_number == (2 if way == "sync" else 1)
