@@ -181,12 +181,9 @@ def killed(running: Platform) -> dict[str, Any]:
 
 
 def worker(running: Platform, task_instance: str) -> int:
-    """The process that executes a task."""
-    (pid,) = [
-        process.pid
-        for process in marked_processes(running.record.marker)
-        if task_instance in " ".join(process.cmdline())
-    ]
+    """The process that executes a task; what it forks bears its title until it executes something else."""
+    named = {p.pid: p for p in marked_processes(running.record.marker) if task_instance in " ".join(p.cmdline())}
+    (pid,) = [pid for pid, process in named.items() if process.ppid() not in named]
     return pid
 
 
