@@ -3,7 +3,8 @@
 :class:`FivetranSyncOperator` and :class:`FivetranSyncSensor` use Fivetran's API of today (``/v1/connections``,
 https://fivetran.com/docs/rest-api/api-reference/connections). They exist beside airflow-provider-fivetran-async 2.4.0, which
 fails on a connector that never synced, on HTTP 429, and on a rescheduled sync, kills a running sync when a task is tried
-again (it posts ``/force``), sets no HTTP timeout, and sleeps in the triggerer's event loop.
+again (it posts ``/force``), sets no HTTP timeout, and sleeps in the triggerer's event loop. :class:`FivetranOperator` is the
+first under the provider's name and keywords, for imported DAGs.
 
 The Airflow connection has type ``fivetran``: login is the API key, password the secret, host (optional) another base URL.
 On the local platform all calls go to :attr:`utils.config.LocalCloud.fivetran_url`, whatever the connection says.
@@ -29,6 +30,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from utils.config import CONNECTIONS, LocalCloud
+from utils.deadlines import time_left
 
 if TYPE_CHECKING:
     import ssl
@@ -211,6 +213,25 @@ class FivetranHook(BaseHook):
         self.request_attempts = request_attempts
         self.request_backoff = request_backoff
         self.patience = patience
+        self._stopped = False
+
+    def stop(self) -> None:
+        """End what waits in this worker within a second, and refuse every further request: the task was killed.
+
+        Airflow calls a task's ``on_kill`` from a signal handler, where no lock may be taken, and goes on with the task then.
+        """
+        self._stopped = True
+
+    def pause(self, seconds: float) -> None:
+        """Sleep in this worker.
+
+        :raises FivetranError: when the task was killed, before or meanwhile.
+        """
+        end = time.monotonic() + seconds
+        while not self._stopped and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 1.0))
+        if self._stopped:
+            raise FivetranError("The task was killed.")
 
     def get_connector(self, connector_id: str) -> FivetranConnector:
         """The connector as it is now."""
@@ -267,6 +288,7 @@ class FivetranHook(BaseHook):
         attempts = self._attempts(method, path)
         options = self._options(self.get_connection(self.fivetran_conn_id))
         with httpx.Client(**options, verify=_ssl_context()) as client:
+            self.pause(0)
             while True:
                 outcome: httpx.Response | httpx.TransportError
                 try:
@@ -277,7 +299,7 @@ class FivetranHook(BaseHook):
                     return outcome
                 wait = attempts.wait_after(outcome)
                 self.log.warning("%s, tried again in %g s", _problem(attempts.request, outcome), wait)
-                time.sleep(wait)
+                self.pause(wait)
 
     def _attempts(self, method: str, path: str) -> _Attempts:
         return _Attempts(f"{method} {path}", self.request_attempts, self.request_backoff, self.patience)
@@ -307,14 +329,17 @@ class SyncWatch:
     :param put_off_before: the ``rescheduled_for`` that the connector showed when the sync was started: an old value, not
         one to act on.
     :param start_timeout: seconds without a running sync after which waiting makes no sense any more.
+    :param reschedule_wait: seconds for which a sync that was put off is left alone at least.
     :param last: the connector at the last look.
     """
 
     since: datetime | None
     put_off_before: datetime | None
     start_timeout: float
+    reschedule_wait: float = 0
     last: FivetranConnector | None = None
     _idle_from: float | None = field(default=None, init=False)
+    _put_off_from: float | None = field(default=None, init=False)
 
     def look(self, connector: FivetranConnector) -> Event | None:
         """What the wait ends with; None to go on waiting."""
@@ -323,15 +348,18 @@ class SyncWatch:
             return event
         if connector.paused:
             return Event(status="error", final=True, message=f"paused while a task waits for its sync: {connector}")
-        put_off = connector.sync_state == "rescheduled" and connector.rescheduled_for not in {None, self.put_off_before}
-        if put_off and not connector.busy:
+        now = time.monotonic()
+        if connector.sync_state == "rescheduled" and connector.rescheduled_for not in {None, self.put_off_before}:
+            self._idle_from, self._put_off_from = None, self._put_off_from or now
+            if connector.busy or now - self._put_off_from < self.reschedule_wait:
+                return None
             return Event(status="due", message=f"the time that its sync was put off to has come: {connector}")
-        if put_off or connector.sync_state == "syncing":
+        if connector.sync_state == "syncing":
             self._idle_from = None
             return None
         if self._idle_from is None:
-            self._idle_from = time.monotonic()
-        if time.monotonic() - self._idle_from < self.start_timeout:
+            self._idle_from = now
+        if now - self._idle_from < self.start_timeout:
             return None
         return Event(
             status="idle",
@@ -386,7 +414,7 @@ def _watch(hook: FivetranHook, connector_id: str, watch: Watch, poll_interval: f
         event = _look(watch, hook.get_connector(connector_id), log)
         if event:
             return event
-        time.sleep(poll_interval)
+        hook.pause(poll_interval)
 
 
 async def _awatch(hook: FivetranHook, connector_id: str, watch: Watch, poll_interval: float, log: Logger) -> Event:
@@ -413,6 +441,7 @@ class FivetranSyncTrigger(BaseTrigger):
     :param since: ISO 8601; see :class:`SyncWatch`.
     :param put_off_before: ISO 8601; see :class:`SyncWatch`.
     :param start_timeout: seconds; see :class:`SyncWatch`.
+    :param reschedule_wait: seconds; see :class:`SyncWatch`.
     :param poll_interval: seconds between two looks.
     :param hook: the arguments of :class:`FivetranHook`.
     """
@@ -424,6 +453,7 @@ class FivetranSyncTrigger(BaseTrigger):
         since: str | None,
         put_off_before: str | None,
         start_timeout: float,
+        reschedule_wait: float,
         poll_interval: float,
         hook: dict[str, Any],
     ) -> None:
@@ -432,6 +462,7 @@ class FivetranSyncTrigger(BaseTrigger):
         self.since = since
         self.put_off_before = put_off_before
         self.start_timeout = start_timeout
+        self.reschedule_wait = reschedule_wait
         self.poll_interval = poll_interval
         self.hook = hook
         self._watch: SyncWatch | None = None
@@ -443,6 +474,7 @@ class FivetranSyncTrigger(BaseTrigger):
             "since": self.since,
             "put_off_before": self.put_off_before,
             "start_timeout": self.start_timeout,
+            "reschedule_wait": self.reschedule_wait,
             "poll_interval": self.poll_interval,
             "hook": self.hook,
         }
@@ -450,13 +482,13 @@ class FivetranSyncTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until the sync has ended or can't be waited for, then give one :class:`Event`."""
         hook = FivetranHook(**self.hook, patience=TRIGGERER_PATIENCE)
-        self._watch = SyncWatch(_time(self.since), _time(self.put_off_before), self.start_timeout)
+        self._watch = SyncWatch(_time(self.since), _time(self.put_off_before), self.start_timeout, self.reschedule_wait)
         event = await _awatch(hook, self.connector_id, self._watch, self.poll_interval, self.log)
         yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
         """Say what becomes of the sync when a person ends the waiting task."""
-        self.log.warning(_left(self.connector_id, self._watch))
+        self.log.warning(_left(self.connector_id, self._watch.last if self._watch else None))
 
 
 class FivetranSuccessTrigger(BaseTrigger):
@@ -516,7 +548,8 @@ class FivetranSyncOperator(BaseOperator):
       in the task state store when the connector's last sync had ended; the note goes when the task succeeds.
     - A sync that Fivetran put off (``rescheduled``: the source allows no more calls) is started again when the time that
       Fivetran names has come, not before.
-    - Killing the task or its timeout ends the waiting only. Fivetran has no call to stop a sync; the log says so.
+    - Killing the task or its timeout ends the waiting only: Fivetran has no call to stop a sync. The log, or the error of a
+      timeout, says whether one goes on.
 
     A paused connector fails the task at once. One that is not set up gets Fivetran's setup tests first: if they pass, the
     sync is started, as only a sync ends the state ``broken`` (issue 234 of astronomer's provider); if not, the task fails
@@ -529,6 +562,8 @@ class FivetranSyncOperator(BaseOperator):
     :param wait_for_completion: whether to wait. Default: yes. If not, the task ends when its sync is started.
     :param poll_interval: seconds between two looks. Default: 30.
     :param start_timeout: seconds for which no sync may run while the task waits for one; then it fails. Default: 300.
+    :param reschedule_wait: seconds for which a sync that Fivetran put off is left alone at least, also where the time that
+        Fivetran names comes earlier. Default: 0.
     :param request_timeout: seconds that a request waits for the connection, and for each part of an answer. Default: 30.
     :param request_attempts: how often a request is made at most, when Fivetran can't be reached or answers 429 or 5xx.
         Default: 7.
@@ -551,6 +586,7 @@ class FivetranSyncOperator(BaseOperator):
         wait_for_completion: bool = True,
         poll_interval: float = 30,
         start_timeout: float = 300,
+        reschedule_wait: float = 0,
         request_timeout: float = REQUEST_TIMEOUT,
         request_attempts: int = REQUEST_ATTEMPTS,
         request_backoff: float = REQUEST_BACKOFF,
@@ -568,6 +604,7 @@ class FivetranSyncOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.start_timeout = start_timeout
+        self.reschedule_wait = reschedule_wait
         self.request_timeout = request_timeout
         self.request_attempts = request_attempts
         self.request_backoff = request_backoff
@@ -623,11 +660,23 @@ class FivetranSyncOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
-            raise AirflowTaskTimeout(f"execution_timeout passed. {_left(self.connector_id, None)}") from error
+            raise AirflowTaskTimeout(
+                f"execution_timeout passed. {_left(self.connector_id, self._seen_now())}"
+            ) from error
 
     def on_kill(self) -> None:
-        """Say what becomes of the sync: Fivetran has no call to stop one."""
-        self.log.warning(_left(self.connector_id, self._watch))
+        """Stop waiting, and say what becomes of the sync: Fivetran has no call to stop one."""
+        self.hook.stop()
+        self.log.warning(_left(self.connector_id, self._watch.last if self._watch else None))
+
+    def _seen_now(self) -> FivetranConnector | None:
+        """The connector; None where Fivetran does not answer at once, which is no reason to fail otherwise."""
+        hook = FivetranHook(**_hook_arguments(self) | {"request_attempts": 1})
+        try:
+            return hook.get_connector(self.connector_id)
+        except AirflowException as error:
+            self.log.warning("Fivetran was asked what its sync does: %s", error)
+            return None
 
     def _prepare(self, connector: FivetranConnector) -> FivetranConnector:
         """Refuse a connector that can't sync, and set its schedule."""
@@ -664,16 +713,68 @@ class FivetranSyncOperator(BaseOperator):
                     since=since.isoformat() if since else None,
                     put_off_before=put_off_before.isoformat() if put_off_before else None,
                     start_timeout=self.start_timeout,
+                    reschedule_wait=self.reschedule_wait,
                     poll_interval=self.poll_interval,
                     hook=_hook_arguments(self),
                 ),
                 method_name="execute_complete",
                 kwargs={"mine": mine},
-                timeout=_time_left(self.execution_timeout, context) if self.execution_timeout else None,
+                timeout=time_left(self.execution_timeout, context["ti"]) if self.execution_timeout else None,
             )
-        self._watch = SyncWatch(since, put_off_before, self.start_timeout)
+        self._watch = SyncWatch(since, put_off_before, self.start_timeout, self.reschedule_wait)
         event = _watch(self.hook, self.connector_id, self._watch, self.poll_interval, self.log)
         return self.execute_complete(context, event, mine=mine)
+
+
+_OF_THE_PROVIDER_ONLY = {
+    "connector_name": "give connector_id, which the connector's setup page in Fivetran shows",
+    "destination_name": "give connector_id, which the connector's setup page in Fivetran shows",
+    "run_name": "leave it out, it has no effect",
+    "timeout_seconds": "give execution_timeout=timedelta(seconds=...)",
+}
+
+
+class FivetranOperator(FivetranSyncOperator):
+    """:class:`FivetranSyncOperator` under the name and keywords of airflow-provider-fivetran-async 2.4.0.
+
+    Generated DAGs call it. The importer rewrites the module that they import it from, and leaves the call as it is. What
+    they call ``task_concurrency`` is ``max_active_tis_per_dag`` there as for any operator. A DAG written here uses
+    :class:`FivetranSyncOperator`.
+
+    :param connector_id: the connector's id as its setup page in Fivetran shows it; templated. Required.
+    :param poll_frequency: ``poll_interval``.
+    :param reschedule_wait_time: ``reschedule_wait``. The provider starts a sync that was put off after so many seconds,
+        whatever time Fivetran names; this one never starts it earlier than that.
+    :param fivetran_retry_limit: ``request_attempts``.
+    :param fivetran_retry_delay: ``request_backoff``.
+    :param kwargs: other parameters of :class:`FivetranSyncOperator` and ``BaseOperator``, by their names there.
+    :raises TypeError: a keyword of the provider that has no meaning here; the message says what to type.
+    """
+
+    def __init__(
+        self,
+        *,
+        connector_id: str | None = None,
+        poll_frequency: float = 30,
+        reschedule_wait_time: float = 0,
+        fivetran_retry_limit: int = REQUEST_ATTEMPTS,
+        fivetran_retry_delay: float = REQUEST_BACKOFF,
+        **kwargs: Any,
+    ) -> None:
+        for name in sorted(_OF_THE_PROVIDER_ONLY.keys() & kwargs):
+            raise TypeError(
+                f"Task {kwargs.get('task_id')}: FivetranOperator takes no {name} here, {_OF_THE_PROVIDER_ONLY[name]}."
+            )
+        if connector_id is None:
+            raise TypeError(f"Task {kwargs.get('task_id')}: FivetranOperator needs connector_id.")
+        super().__init__(
+            connector_id=connector_id,
+            poll_interval=poll_frequency,
+            reschedule_wait=reschedule_wait_time,
+            request_attempts=fivetran_retry_limit,
+            request_backoff=fivetran_retry_delay,
+            **kwargs,
+        )
 
 
 class FivetranSyncSensor(BaseSensorOperator):
@@ -744,6 +845,10 @@ class FivetranSyncSensor(BaseSensorOperator):
         """The hook for this worker."""
         return FivetranHook(**_hook_arguments(self))
 
+    def on_kill(self) -> None:
+        """Look no more."""
+        self.hook.stop()
+
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; in deferrable mode leave further looks to the triggerer."""
         _check_id(self.connector_id)
@@ -756,7 +861,7 @@ class FivetranSyncSensor(BaseSensorOperator):
         if self.deferrable:
             limits = [timedelta(seconds=self.timeout)]
             if self.execution_timeout:
-                limits.append(_time_left(self.execution_timeout, context))
+                limits.append(time_left(self.execution_timeout, context["ti"]))
             self.defer(
                 trigger=FivetranSuccessTrigger(
                     connector_id=self.connector_id,
@@ -836,18 +941,21 @@ def _check_id(connector_id: object) -> None:
         raise FivetranFinalError(f"connector_id {connector_id!r} is none: letters, digits, _ and - only")
 
 
-def _time_left(execution_timeout: timedelta, context: Context) -> timedelta:
-    """What is left of the timeout for a deferral, counted from the start of the try; at least a second."""
-    return max(execution_timeout - (_now() - context["ti"].start_date), timedelta(seconds=1))
+def _left(connector_id: str, connector: FivetranConnector | None) -> str:
+    """What becomes of a sync that nobody waits for any more.
 
-
-def _left(connector_id: str, watch: SyncWatch | None) -> str:
-    """What becomes of a sync that nobody waits for any more."""
-    seen = f" When last looked at: {watch.last}." if watch and watch.last else ""
-    return (
-        f"No longer waiting for connector {connector_id}; a sync that runs goes on in Fivetran, "
-        f"and the next try goes on with it.{seen}"
-    )
+    :param connector: as it was when last looked at; None: it was not.
+    """
+    if connector is None:
+        seen = f"Whether a sync of it runs was not seen: {DASHBOARD_URL}/{connector_id}"
+    elif connector.sync_state == "syncing":
+        seen = f"Its sync goes on in Fivetran, and the next try goes on with it: {connector}"
+    elif connector.sync_state == "rescheduled":
+        starter = "the next try" if connector.schedule_type == "manual" else "Fivetran"
+        seen = f"Its sync does not run, {starter} starts it when its time has come: {connector}"
+    else:
+        seen = f"No sync of it runs: {connector}"
+    return f"No longer waiting for connector {connector_id}. {seen}"
 
 
 def _path(connector_id: str) -> str:

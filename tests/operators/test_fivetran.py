@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
+import os
+import signal
 import socket
 import threading
 import time
@@ -27,15 +30,18 @@ from airflow.sdk.module_loading import import_string
 
 from operators import fivetran
 from operators.fivetran import (
+    FivetranConnectionLink,
     FivetranConnector,
     FivetranError,
     FivetranFinalError,
     FivetranHook,
+    FivetranOperator,
     FivetranSuccessTrigger,
     FivetranSyncOperator,
     FivetranSyncSensor,
     FivetranSyncTrigger,
     SyncWatch,
+    _Note,
 )
 from wtmo.local.services.connectors import Connector, Declaration
 from wtmo.local.services.fivetran import Fivetran
@@ -48,6 +54,15 @@ pytestmark = pytest.mark.loopback
 
 CONNECTION = json.dumps({"conn_type": "fivetran", "login": "key", "password": "secret"})
 QUICK: dict[str, Any] = {"request_timeout": 5, "request_backoff": 0.01}
+WAITING: dict[str, Any] = {
+    "connector_id": "slow",
+    "since": None,
+    "put_off_before": None,
+    "start_timeout": 9,
+    "reschedule_wait": 0,
+    "poll_interval": 1,
+    "hook": QUICK,
+}
 DECLARED = {"service": "sheets", "schema": "s", "sync_seconds": 0.3}
 BOTH_MODES = pytest.mark.parametrize("deferrable", [True, False], ids=["deferrable", "worker"])
 
@@ -103,7 +118,7 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
             return await handler(request)
 
         async def listen() -> web.AppRunner:
-            app = Fivetran(declarations, state_file=tmp_path / "fivetran.json").app()
+            app = Fivetran(declarations, state_file=tmp_path / f"fivetran{len(ends)}.json").app()
             app.middlewares.insert(0, record)
             runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
             await runner.setup()
@@ -305,10 +320,7 @@ def test_client_errors_fail_at_once(serve: Any, status: int) -> None:
 
 def test_client_error_in_the_triggerer_ends_the_task_with_fivetrans_words(serve: Any) -> None:
     serve()
-    trigger = FivetranSyncTrigger(
-        connector_id="gone", since=None, put_off_before=None, start_timeout=9, poll_interval=1, hook=QUICK
-    )
-    event = first_event(trigger)
+    event = first_event(FivetranSyncTrigger(**WAITING | {"connector_id": "gone"}))
     assert (event["status"], event["final"]) == ("error", True)
     with pytest.raises(FivetranFinalError, match="NotFound_Connector: Connector with id 'gone' does not exist"):
         sync("gone").execute_complete(make_context(), event)
@@ -473,36 +485,87 @@ def test_trigger_timeout_says_that_the_sync_goes_on(serve: Any) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(context)
     assert timedelta(minutes=5.9) < deferred.value.timeout <= timedelta(minutes=6), "counted from the start of the try"
-    with pytest.raises(AirflowTaskTimeout, match="connector slow; a sync that runs goes on in Fivetran"):
+    with pytest.raises(
+        AirflowTaskTimeout, match=r"No longer waiting for connector slow\. Its sync goes on in Fivetran"
+    ):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
 
 
-def test_kill_on_a_worker_says_that_the_sync_goes_on(serve: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_timeout_while_fivetran_is_away_is_still_a_timeout(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(slow={"sync_seconds": 60, "faults": [{"status": 503, "times": 1}]})
+    with pytest.raises(AirflowTaskTimeout, match=r"not seen: https://fivetran\.com/dashboard/connections/slow"):
+        sync("slow").resume_execution("__fail__", {"error": "Trigger timeout"}, make_context())
+
+
+def test_kill_on_a_worker_ends_the_waiting_and_says_that_the_sync_goes_on(
+    serve: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     server = serve(slow={"sync_seconds": 60})
-    task = sync("slow", deferrable=False)
-
-    class KilledError(Exception): ...
-
-    def kill(_: float) -> None:
-        task.on_kill()
-        raise KilledError
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fivetran.time, "sleep", kill)
-        with pytest.raises(KilledError):
+    task = sync("slow", deferrable=False, poll_interval=60)
+    # As Airflow does: on_kill in the middle of whatever the task does, and then the task goes on.
+    before = signal.signal(signal.SIGUSR1, lambda *_: task.on_kill())
+    kill = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGUSR1))
+    kill.start()
+    started = time.monotonic()
+    try:
+        with pytest.raises(FivetranError, match="killed"):
             task.execute(make_context())
+    finally:
+        kill.join(10)
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - started < 30, "not after the 60 s between two looks"
     said = capsys.readouterr().out.partition("No longer waiting")[2]
-    assert "a sync that runs goes on in Fivetran" in said
+    assert "Its sync goes on in Fivetran" in said
     assert "sync syncing" in said
     assert server.get("slow")["status"]["sync_state"] == "syncing"
 
 
-async def test_kill_in_the_triggerer_says_that_the_sync_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
-    trigger = FivetranSyncTrigger(
-        connector_id="slow", since=None, put_off_before=None, start_timeout=9, poll_interval=1, hook={}
-    )
-    await trigger.on_kill()
-    assert "connector slow; a sync that runs goes on in Fivetran" in capsys.readouterr().out
+@pytest.mark.parametrize("make", [sync, sensor])
+def test_a_killed_task_starts_nothing_and_is_no_success(serve: Any, make: Callable[..., Any]) -> None:
+    server = serve(plain={"succeeded_at": "2026-06-03T00:00:00Z"})
+    task = make("plain", deferrable=False)
+    task.on_kill()
+    with pytest.raises(FivetranError, match="killed"):
+        task.execute(interval())
+    assert not server.requests
+
+
+def kill_in_the_triggerer(connector_id: str) -> None:
+    """Kill a trigger that has looked already."""
+
+    async def look_and_kill() -> None:
+        trigger = FivetranSyncTrigger(**WAITING | {"connector_id": connector_id})
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await anext(trigger.run())
+        await trigger.on_kill()
+
+    asyncio.run(look_and_kill())
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"sync_seconds": 60}, "Its sync goes on in Fivetran"),
+        ({"sync_seconds": 0, "outcome": "rescheduled"}, "Its sync does not run, the next try starts it"),
+        ({"sync_seconds": 0, "outcome": "rescheduled", "schedule_type": "auto"}, "Fivetran starts it when its time"),
+    ],
+)
+def test_kill_in_the_triggerer_says_whether_the_sync_goes_on(
+    serve: Any, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], says: str
+) -> None:
+    server = serve(c={"reschedule_seconds": 3600, "schedule_type": "manual", "succeeded_at": None} | keys)
+    server.post("/v1/connections/c/sync", {"force": False})
+    kill_in_the_triggerer("c")
+    assert says in capsys.readouterr().out.partition("No longer waiting for connector c. ")[2]
+
+
+def test_kill_of_a_trigger_that_sees_no_sync_says_so(serve: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    serve(c={"succeeded_at": None})
+    kill_in_the_triggerer("c")
+    assert "No sync of it runs" in capsys.readouterr().out
+    asyncio.run(FivetranSyncTrigger(**WAITING).on_kill())
+    assert "Whether a sync of it runs was not seen" in capsys.readouterr().out
 
 
 # Deferral
@@ -516,6 +579,7 @@ def test_every_option_survives_deferral(serve: Any, monkeypatch: pytest.MonkeyPa
         fivetran_conn_id="other",
         poll_interval=7,
         start_timeout=11,
+        reschedule_wait=13,
         request_timeout=3,
         request_attempts=4,
         request_backoff=0.5,
@@ -528,6 +592,7 @@ def test_every_option_survives_deferral(serve: Any, monkeypatch: pytest.MonkeyPa
         "since": "2026-02-03T04:05:06+00:00",
         "put_off_before": None,
         "start_timeout": 11,
+        "reschedule_wait": 13,
         "poll_interval": 7,
         "hook": {"fivetran_conn_id": "other", "request_timeout": 3, "request_attempts": 4, "request_backoff": 0.5},
     }
@@ -535,6 +600,33 @@ def test_every_option_survives_deferral(serve: Any, monkeypatch: pytest.MonkeyPa
     rebuilt = import_string(path)(**json.loads(json.dumps(arguments)))
     assert type(rebuilt) is FivetranSyncTrigger
     assert rebuilt.serialize() == (path, expected)
+
+
+# What a task does before it waits, and where it waits.
+BEFORE_WAITING = {"schedule_type", "wait_for_completion", "deferrable", "completed_after"}
+
+
+@pytest.mark.parametrize("make", [sync, sensor])
+def test_no_option_is_forgotten_at_deferral(serve: Any, monkeypatch: pytest.MonkeyPatch, make: Any) -> None:
+    """Each option of the signature, also one that is added later, changes what the trigger is made of."""
+    serve(slow={"sync_seconds": 60}, other={"sync_seconds": 60})
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", CONNECTION)
+
+    def deferred(**option: Any) -> Any:
+        task = make(**{"connector_id": "slow"} | option)
+        with pytest.raises(TaskDeferred) as caught:
+            task.execute(interval(datetime(2030, 1, 1, tzinfo=UTC)))
+        return caught.value.trigger.serialize()
+
+    own = set(inspect.signature(type(make("slow")).__init__).parameters) - {"self", "kwargs"}
+    assert len(own) > 5
+    plain = deferred()
+    for name in own - BEFORE_WAITING:
+        value = "other" if name in {"connector_id", "fivetran_conn_id"} else 3.5
+        assert deferred(**{name: value}) != plain, name
+    if make is sensor:
+        assert deferred(poke_interval=17) != plain
+        assert deferred(completed_after="2031-01-01T00:00:00Z") != plain
 
 
 def test_sensor_trigger_round_trip() -> None:
@@ -556,12 +648,10 @@ def test_nothing_blocks_the_triggerers_event_loop(serve: Any, monkeypatch: pytes
     def blocked(*_: Any, **__: Any) -> None:
         raise AssertionError("a blocking call in the triggerer")
 
-    monkeypatch.setattr(fivetran.time, "sleep", blocked)
+    monkeypatch.setattr(FivetranHook, "pause", blocked)
     monkeypatch.setattr(httpx.Client, "send", blocked)
     monkeypatch.setattr(FivetranHook, "get_connection", blocked)
-    trigger = FivetranSyncTrigger(
-        connector_id="limited", since=None, put_off_before=None, start_timeout=9, poll_interval=0.05, hook=QUICK
-    )
+    trigger = FivetranSyncTrigger(**WAITING | {"connector_id": "limited", "poll_interval": 0.05})
     assert first_event(trigger)["status"] == "succeeded"
 
 
@@ -572,9 +662,7 @@ def test_server_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         patience: dict[str, Any] = {"request_timeout": 0.2, "request_attempts": 2, "request_backoff": 0.01}
         with pytest.raises(FivetranError, match=r"/v1/connections/mute.*ReadTimeout.*attempt 2 of 2"):
             sync("mute", **patience).execute(make_context())
-        trigger = FivetranSyncTrigger(
-            connector_id="mute", since=None, put_off_before=None, start_timeout=9, poll_interval=1, hook=patience
-        )
+        trigger = FivetranSyncTrigger(**WAITING | {"connector_id": "mute", "hook": patience})
         event = first_event(trigger)
     assert (event["status"], event["final"]) == ("error", False)
     assert "ReadTimeout" in event["message"]
@@ -602,6 +690,11 @@ def test_hostile_ids_are_refused(make: Callable[[str], Any], connector_id: str) 
         task.execute(make_context())
 
 
+def test_link_leads_to_the_connection() -> None:
+    link = FivetranConnectionLink().get_link(sync("plain"), ti_key=None)
+    assert link == "https://fivetran.com/dashboard/connections/plain"
+
+
 def test_wrong_schedule_type_is_refused() -> None:
     with pytest.raises(ValueError, match="schedule_type must be"):
         sync("plain", schedule_type="hourly")
@@ -626,8 +719,9 @@ def test_connection_without_key_names_the_connection(serve: Any, monkeypatch: py
 def test_base_url(monkeypatch: pytest.MonkeyPatch, host: str | None, local: str, expected: str) -> None:
     monkeypatch.setenv("FIVETRAN_API_URL", local)
     monkeypatch.setenv("AIRFLOW_CONN_FIVETRAN_DEFAULT", json.dumps(json.loads(CONNECTION) | {"host": host}))
-    options = FivetranHook()._options(FivetranHook.get_connection("fivetran_default"))
+    options = FivetranHook(request_timeout=7)._options(FivetranHook.get_connection("fivetran_default"))
     assert options["base_url"] == expected
+    assert options["timeout"] == 7, "httpx's own default is 5 s, the provider's is for ever"
 
 
 # Pure decisions
@@ -661,6 +755,18 @@ def test_old_reschedule_time_is_not_acted_on() -> None:
     old = connector(sync_state="rescheduled", rescheduled_for="2026-06-01T10:30:00Z")
     assert SyncWatch(since, None, 60).look(old)["status"] == "due"  # type: ignore[index]
     assert SyncWatch(since, old.rescheduled_for, 60).look(old) is None
+
+
+def test_a_sync_that_was_put_off_is_left_alone_for_as_long_as_the_task_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(fivetran.time, "monotonic", lambda: now[0])
+    watch = SyncWatch(None, None, 60, reschedule_wait=30)
+    put_off = connector(succeeded_at=None, sync_state="rescheduled", rescheduled_for="2026-06-01T10:30:00Z")
+    assert watch.look(put_off) is None
+    now[0] += 29
+    assert watch.look(put_off) is None
+    now[0] += 1
+    assert watch.look(put_off)["status"] == "due"  # type: ignore[index]
 
 
 def test_answer_of_another_shape_is_an_error_that_shows_it() -> None:
@@ -772,7 +878,82 @@ def test_sensor_timeout(serve: Any) -> None:
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, interval())
 
 
-# The provider's operator, which imported DAGs name, against the same stand-in
+# What imported DAGs call
+
+
+def imported(connector_id: str = "plain", **keywords: Any) -> FivetranOperator:
+    return FivetranOperator(**{"task_id": "sync", "connector_id": connector_id} | keywords)
+
+
+@BOTH_MODES
+def test_imported_operator_does_what_ours_does(serve: Any, deferrable: bool) -> None:
+    server, store = serve(plain={"sync_seconds": 1, "succeeded_at": None}), Store()
+    server.post("/v1/connections/plain/sync", {"force": False})
+    store.set("fivetran_sync", {"connector_id": "plain", "since": None})
+    task = imported(deferrable=deferrable, poll_frequency=0.05)
+    assert run(task, make_context(store)) == (server.get("plain")["succeeded_at"].replace("Z", "+00:00"), deferrable)
+    assert len(server.starts("plain")) == 1, "a retry goes on with the sync that runs, and kills none"
+    assert not [path for _, path, _ in server.requests if "/force" in path]
+
+
+def test_call_of_the_generated_files_is_taken_as_it_is() -> None:
+    task = imported(
+        "{{ var.value.fivetran_stripe_connector_id }}",
+        deferrable=False,
+        max_active_tis_per_dag=1,
+        trigger_rule="all_done",
+    )
+    assert task.connector_id == "{{ var.value.fivetran_stripe_connector_id }}"
+    assert "connector_id" in task.template_fields
+    assert (task.deferrable, task.max_active_tis_per_dag, task.trigger_rule) == (False, 1, "all_done")
+
+
+def test_keywords_of_the_provider_mean_ours() -> None:
+    task = imported(
+        fivetran_conn_id="other",
+        poll_frequency=7,
+        reschedule_wait_time=13,
+        fivetran_retry_limit=4,
+        fivetran_retry_delay=0.5,
+        schedule_type="auto",
+        wait_for_completion=False,
+        deferrable=False,
+    )
+    ours = sync(
+        "plain",
+        fivetran_conn_id="other",
+        poll_interval=7,
+        reschedule_wait=13,
+        request_attempts=4,
+        request_backoff=0.5,
+        request_timeout=fivetran.REQUEST_TIMEOUT,
+        schedule_type="auto",
+        wait_for_completion=False,
+        deferrable=False,
+    )
+    own = set(inspect.signature(FivetranSyncOperator.__init__).parameters) - {"self", "kwargs"}
+    assert {name: getattr(task, name) for name in own} == {name: getattr(ours, name) for name in own}
+    defaults = FivetranSyncOperator(task_id="sync", connector_id="plain")
+    assert {name: getattr(imported(), name) for name in own} == {name: getattr(defaults, name) for name in own}
+
+
+def test_every_keyword_of_the_provider_is_taken_or_refused_by_name() -> None:
+    from fivetran_provider_async.operators import FivetranOperator as Provided
+
+    keywords = set(inspect.signature(Provided.__init__).parameters) - {"self", "kwargs"} | {"timeout_seconds"}
+    for name in keywords - fivetran._OF_THE_PROVIDER_ONLY.keys():
+        assert imported(**{name: "manual" if name == "schedule_type" else "other" if name.endswith("_id") else 1})
+    for name in fivetran._OF_THE_PROVIDER_ONLY:
+        assert name in keywords
+        with pytest.raises(TypeError, match=rf"Task sync: FivetranOperator takes no {name} here, (give|leave) "):
+            imported(**{name: "x"})
+    with pytest.raises(TypeError, match=r"(?s)Invalid arguments.*FivetranOperator.*hourly"):
+        imported(hourly=True)
+    with pytest.raises(TypeError, match="needs connector_id"):
+        FivetranOperator(task_id="sync")
+
+
+# The provider's operator, against the same stand-in: what the local platform owes to a DAG that names it
 
 
 @pytest.fixture
@@ -823,3 +1004,135 @@ def test_providers_sensor_and_lookups_reach_the_stand_in(serve: Any, provider: C
     assert hook.test_connection()[0] is True
     lineage = FivetranOperator(task_id="sync", connector_id="plain").get_openlineage_facets_on_start()
     assert lineage.job_facets["documentation"].description
+
+
+# Mutation: what is taken away makes a test fail
+
+
+def _without_timeout(self: FivetranHook, connection: Any) -> dict[str, Any]:
+    return {name: value for name, value in OPTIONS(self, connection).items() if name != "timeout"}
+
+
+async def _blocking(self: FivetranHook, connector_id: str) -> FivetranConnector:
+    await asyncio.sleep(0)
+    return self.get_connector(connector_id)
+
+
+def _forced(self: FivetranHook, connector_id: str) -> None:
+    self._request("POST", f"/v1/connections/{connector_id}/sync", {"force": True})
+
+
+def _no_data(*_: Any) -> None:
+    raise KeyError("data")
+
+
+OPTIONS = FivetranHook._options
+DELETED: Any = object()
+WORKER, WAITS = {"deferrable": False}, {"deferrable": True}
+# What is changed, to what, and the test that sees it. Of those that ours corrects in the provider, in its own way.
+MUTATIONS: list[tuple[Any, str, Any, Callable[..., object]]] = [
+    (FivetranSyncOperator, "execute", DELETED, lambda f: test_starts_one_sync_and_waits_for_it(f.serve, **WAITS)),
+    (
+        FivetranSyncOperator,
+        "on_kill",
+        DELETED,
+        lambda f: test_a_killed_task_starts_nothing_and_is_no_success(f.serve, sync),
+    ),
+    (
+        FivetranSyncOperator,
+        "resume_execution",
+        DELETED,
+        lambda f: test_trigger_timeout_says_that_the_sync_goes_on(f.serve),
+    ),
+    (FivetranSyncOperator, "_prepare", lambda _, seen: seen, lambda f: test_schedule_type(f.serve, "manual", "manual")),
+    (FivetranSyncTrigger, "run", DELETED, lambda f: test_starts_one_sync_and_waits_for_it(f.serve, **WAITS)),
+    (FivetranSyncTrigger, "serialize", DELETED, lambda f: test_every_option_survives_deferral(f.serve, f.patch)),
+    (
+        FivetranSyncTrigger,
+        "on_kill",
+        DELETED,
+        lambda f: test_kill_of_a_trigger_that_sees_no_sync_says_so(f.serve, f.capsys),
+    ),
+    (FivetranSyncSensor, "poke", DELETED, lambda f: test_sensor_takes_another_moment(f.serve, **WORKER)),
+    (
+        FivetranSyncSensor,
+        "on_kill",
+        DELETED,
+        lambda f: test_a_killed_task_starts_nothing_and_is_no_success(f.serve, sensor),
+    ),
+    (FivetranSuccessTrigger, "run", DELETED, lambda f: test_sensor_goes_on_while_another_sync_runs(f.serve, **WAITS)),
+    (FivetranSuccessTrigger, "serialize", DELETED, lambda _: test_sensor_trigger_round_trip()),
+    (FivetranConnectionLink, "get_link", DELETED, lambda _: test_link_leads_to_the_connection()),
+    (fivetran, "_time", datetime.fromisoformat, lambda f: test_connector_that_never_synced(f.serve, **WORKER)),
+    (
+        fivetran,
+        "_retry_after",
+        lambda _: None,
+        lambda f: test_rate_limit_waits_as_long_as_fivetran_says(f.serve, **WORKER),
+    ),
+    (
+        fivetran,
+        "TRIGGERER_PATIENCE",
+        0,
+        lambda f: test_nothing_blocks_the_triggerers_event_loop(f.serve, f.patch),
+    ),
+    (
+        fivetran._Attempts,
+        "wait_after",
+        _no_data,
+        lambda f: test_client_error_in_the_triggerer_ends_the_task_with_fivetrans_words(f.serve),
+    ),
+    (
+        FivetranConnector,
+        "busy",
+        property(lambda self: self.sync_state == "syncing"),
+        lambda f: test_a_sync_that_is_put_off_is_not_started_before_its_time(f.serve),
+    ),
+    (
+        FivetranHook,
+        "aget_connector",
+        _blocking,
+        lambda f: test_nothing_blocks_the_triggerers_event_loop(f.serve, f.patch),
+    ),
+    (FivetranHook, "start_sync", _forced, lambda f: test_starts_one_sync_and_waits_for_it(f.serve, **WORKER)),
+    (
+        FivetranHook,
+        "_options",
+        _without_timeout,
+        lambda f: test_base_url(f.patch, None, "", "https://api.fivetran.com"),
+    ),
+    (_Note, "write", lambda *_: None, lambda f: test_retry_takes_the_success_that_came_meanwhile(f.serve, **WORKER)),
+    (_Note, "remove", lambda *_: None, lambda f: test_starts_one_sync_and_waits_for_it(f.serve, **WORKER)),
+    (
+        FivetranConnector,
+        "__str__",
+        object.__str__,
+        lambda f: test_failed_sync_names_connector_service_state_and_reason(f.serve, **WORKER),
+    ),
+    (FivetranOperator, "__init__", FivetranSyncOperator.__init__, lambda _: test_keywords_of_the_provider_mean_ours()),
+]
+
+
+@pytest.mark.parametrize(("target", "name", "changed", "check"), MUTATIONS, ids=lambda v: getattr(v, "__name__", v))
+def test_everything_is_needed(
+    serve: Any, capsys: pytest.CaptureFixture[str], target: Any, name: str, changed: Any, check: Callable[..., object]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        check(SimpleNamespace(serve=serve, patch=patch, capsys=capsys))
+    with pytest.MonkeyPatch.context() as mutation, pytest.MonkeyPatch.context() as patch:
+        if changed is DELETED:
+            mutation.delattr(target, name)
+        else:
+            mutation.setattr(target, name, changed)
+        with pytest.raises((Exception, pytest.fail.Exception)):
+            check(SimpleNamespace(serve=serve, patch=patch, capsys=capsys))
+
+
+def test_no_override_is_without_such_a_check() -> None:
+    checked = {(target, name) for target, name, _, _ in MUTATIONS}
+    for cls in {target for target, _, _, _ in MUTATIONS if isinstance(target, type)}:
+        overrides = {
+            name for name in vars(cls) if any(name in vars(base) for base in cls.__mro__[1:]) and "__" not in name
+        }
+        attributes = {"template_fields", "operator_extra_links", "ui_color", "name", "_abc_impl", "_is_protocol"}
+        assert {(cls, name) for name in overrides - attributes} <= checked, cls

@@ -8,8 +8,8 @@ import datetime
 
 from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.sdk import DAG
-from fivetran_provider_async.operators import FivetranOperator
 
+from operators.fivetran import FivetranOperator
 from utils.constants import ALLOWED_STATES, FAILED_STATES
 from utils.gcp import bigquery_bigeye_check, bigquery_dq_check, bigquery_etl_query
 
