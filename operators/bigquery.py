@@ -11,8 +11,7 @@ It uses the Google provider's hooks and job link, and neither ``BigQueryInsertJo
   timeout while deferred;
 - poll through a thread pool of one thread for the whole triggerer (``sync_to_async``).
 
-Known limit: Airflow 3.3.2 calls ``on_kill`` of a trigger that runs. A task that is marked failed in the second or so between
-its deferral and the triggerer's start of its trigger leaves its job running to its end.
+Where Airflow calls neither ``on_kill`` nor a next try, :mod:`wtmo.orphans` cancels the jobs.
 """
 
 from __future__ import annotations
@@ -27,7 +26,6 @@ import textwrap
 import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, cast
 
 from aiohttp import ClientResponseError, ClientSession, ClientTimeout
@@ -42,15 +40,17 @@ from airflow.sdk.exceptions import (
     TaskDeferralTimeout,
 )
 from airflow.triggers.base import BaseTrigger, TriggerEvent
-from gcloud.aio.bigquery import Job
+from gcloud.aio.bigquery import Job, Table
 from google.api_core.exceptions import ClientError, Conflict, GoogleAPICallError, GoogleAPIError, NotFound
 from google.cloud import bigquery
 
 from utils.bqetl import flags, plans
 from utils.bqetl import jobs as bqetl_jobs
-from utils.bqetl.checkout import Checkout
+from utils.bqetl.source import opened
 from utils.config import CONNECTIONS, LocalCloud, QueryTasks
+from utils.deadlines import time_left
 from utils.errors import WtmoError
+from utils.tags import impact_tier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Sequence
@@ -65,8 +65,11 @@ CANCEL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(20)
 POLLS_UNANSWERED = 30
 """Polls in a row that may fail before the triggerer hands the task back to a worker, which asks once more."""
 LONGEST_POLL = 60.0
+CANCEL_PATIENCE = 2.0
+"""Seconds that a killed worker waits for a cancelled job to end, before it deletes the tables that the job writes."""
 
-_STATE_KEY = "bigquery_jobs"
+STATE_KEY = "bigquery_jobs"
+"""Of the task state store: the jobs whose end no try has seen."""
 
 
 class JobRef(TypedDict):
@@ -107,6 +110,7 @@ class BigQueryJobsTrigger(BaseTrigger):
     jobs may still run.
 
     :param jobs: the jobs; see :class:`JobRef`.
+    :param temporary: tables to delete when the task is killed.
     :param gcp_conn_id: Airflow connection to Google Cloud.
     :param impersonation_chain: service accounts to impersonate.
     :param poll_interval: seconds between two polls of a job.
@@ -116,12 +120,14 @@ class BigQueryJobsTrigger(BaseTrigger):
         self,
         *,
         jobs: list[JobRef],
+        temporary: list[str],
         gcp_conn_id: str,
         impersonation_chain: str | Sequence[str] | None,
         poll_interval: float,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Airflow leaves it untyped
         self.jobs = jobs
+        self.temporary = temporary
         self.gcp_conn_id = gcp_conn_id
         self.impersonation_chain = impersonation_chain
         self.poll_interval = poll_interval
@@ -130,6 +136,7 @@ class BigQueryJobsTrigger(BaseTrigger):
         """The class and every argument."""
         return f"{__name__}.BigQueryJobsTrigger", {
             "jobs": self.jobs,
+            "temporary": self.temporary,
             "gcp_conn_id": self.gcp_conn_id,
             "impersonation_chain": self.impersonation_chain,
             "poll_interval": self.poll_interval,
@@ -156,11 +163,31 @@ class BigQueryJobsTrigger(BaseTrigger):
         yield TriggerEvent({})
 
     async def on_kill(self) -> None:
-        """Cancel the jobs when a person ends the waiting task."""
+        """Cancel the jobs when a person ends the waiting task, and delete the temporary tables."""
         hook = self._hook()
         cancelled = [hook.cancel_job(job["job_id"], job["project"], job["location"]) for job in self.jobs]
         # The hook logs what it could not cancel. That one of them can't be is no reason to leave the others.
         await asyncio.gather(*cancelled, return_exceptions=True)
+        if not self.temporary:
+            return
+        async with ClientSession(timeout=ClientTimeout(total=REQUEST_TIMEOUT)) as session:
+            token = await hook.get_token(session=session)
+            # A job that ends while it is cancelled writes its table. Airflow gives all of this 30 s.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(10):
+                    while not all([await _is_done(job, session, token) for job in self.jobs]):
+                        await asyncio.sleep(0.5)
+            for table in self.temporary:
+                await self._drop(table, session, token)
+
+    async def _drop(self, table: str, session: ClientSession, token: Any) -> None:
+        project, dataset, name = table.split(".")
+        try:
+            await Table(dataset, name, project=project, session=cast("Any", session), token=token).delete()
+            self.log.info("Deleted the temporary table %s", table)
+        except ClientResponseError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                self.log.error("The temporary table %s could not be deleted: %s", table, error)
 
     def _hook(self) -> BigQueryAsyncHook:
         return BigQueryAsyncHook(
@@ -190,10 +217,10 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     a further try of the same task, after the loss of a worker or a triggerer, goes on with it; it starts a new one when
     the job failed, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
     is where running it again would do something else than running it once (``--append_table``, ``--noreplace``, a script).
-    A task that is killed or times out cancels its jobs.
+    A task that is killed or times out cancels its jobs and deletes its temporary tables.
 
-    Jobs have the labels ``airflow-dag``, ``airflow-task``, ``airflow-run`` and ``airflow-try``
-    (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
+    Jobs have the labels ``airflow-dag``, ``airflow-task``, ``airflow-run``, ``airflow-try``, ``airflow-owner`` and
+    ``airflow-tier``, as a pod has them (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
     ``slot_ms`` and ``rows_written`` (None where none is counted), over all jobs of the try.
 
     Other than the pod's program it shows no rows of a query without a destination.
@@ -201,8 +228,9 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     :param arguments: the command line, as the image takes it: ``["query", "--destination_table=t_v1", .., <file>]``,
         ``["script/bqetl", "query", "run-multipart", ..]`` or ``["script/bqetl", "check", "run", ..]``. ``--dry_run``
         has BigQuery check the query and say how many bytes it would process. (templated)
-    :param checkout: folder of the bigquery-etl checkout, which holds ``sql/``. Default: that of
-        :class:`utils.config.QueryTasks`.
+    :param checkout: folder of the bigquery-etl checkout, which holds ``sql/``, or ``bundle:<name>`` for a DAG bundle, in the
+        version that Airflow pinned for the run or else the newest (:func:`utils.bqetl.source.opened`); all steps of a try
+        read one version. Default: that of :class:`utils.config.QueryTasks`.
     :param gcp_conn_id: Airflow connection to BigQuery. Default: that of the warehouse. (templated)
     :param location: location of the jobs. Default: the connection's, or else BigQuery goes by the
         tables. (templated)
@@ -238,6 +266,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         self.deferrable = deferrable
         self.poll_interval = poll_interval
         self._started: list[JobRef] = []
+        self._temporary: Sequence[str] = ()
         self._killed = False
         self._refuse_unknown()
 
@@ -259,16 +288,15 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the jobs, or find those of a try that was lost, and wait."""
         with self._leaving_nothing_running():
-            note = _Note(context)
-            key = self._of_lost_try(note.read()) or _key(context["ti"])
-            return self._run_stage(context, _Progress(key=key))
+            progress = self._of_lost_try(context, _Note(context).read())
+            return self._run_stage(context, progress or _Progress(key=_key(context["ti"])))
 
     def execute_complete(self, context: Context, event: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
         """Go on after the triggerer has seen the jobs done."""
         if problem := event.get("unanswered"):
             self.log.warning("The triggerer got no answer of BigQuery, so this worker asks: %s", problem)
         now = _Progress(**progress)
-        self._started = list(now.started)
+        self._started, self._temporary = list(now.started), now.temporary
         with self._leaving_nothing_running():
             return self._wait(context, now, [self._get(job) for job in now.started])
 
@@ -277,25 +305,26 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except (TaskDeferralError, TaskDeferralTimeout) as error:
-            note = _Note(context).read()
-            self._cancel(note["jobs"] if note else [])
+            if note := _Note(context).read():
+                self._end(note["jobs"], note["temporary"])
             if isinstance(error, TaskDeferralTimeout):
                 raise AirflowTaskTimeout("execution_timeout passed. The jobs were cancelled.") from error
             raise
 
     def on_kill(self) -> None:
-        """Cancel the jobs of this try."""
+        """Cancel the jobs of this try, and delete its temporary tables."""
         self._killed = True
-        self._cancel(self._started)
+        self._end(self._started, self._temporary)
 
     def _run_stage(self, context: Context, progress: _Progress) -> dict[str, Any]:
         """Submit all queries of a stage, then wait for them."""
-        plan = self._plan(progress.key)
+        plan = self._plan(context, progress)
+        progress.temporary = self._temporary = list(plan.temporary)
         queries = plan.stages[progress.stage]
         if progress.stage == 0:
             _Note(context).write(progress.key, plan, self.location)
         self._prepare(plan, progress.stage)
-        labels = _labels(context["ti"])
+        labels = self._labels(context["ti"])
         started: list[bigquery.QueryJob] = []
         for query in queries:
             self._stop_if_killed()
@@ -321,18 +350,19 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
                 self.defer(
                     trigger=BigQueryJobsTrigger(
                         jobs=progress.started,
+                        temporary=progress.temporary,
                         gcp_conn_id=self.gcp_conn_id,
                         impersonation_chain=self.impersonation_chain,
                         poll_interval=self.poll_interval,
                     ),
                     method_name="execute_complete",
                     kwargs={"progress": vars(progress)},
-                    timeout=self.execution_timeout,
+                    timeout=time_left(self.execution_timeout, context["ti"]) if self.execution_timeout else None,
                 )
             time.sleep(self.poll_interval)
             jobs = [self._get(job) for job in progress.started]
         self._stop_if_killed()
-        plan = self._plan(progress.key)
+        plan = self._plan(context, progress)
         for ref, job in zip(progress.started, jobs, strict=True):
             if job.error_result:
                 progress.failures.append(_failure(ref, job, is_check=bool(plan.checks)))
@@ -348,8 +378,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
 
     def _finish(self, context: Context, plan: plans.Plan, progress: _Progress) -> dict[str, Any]:
         client = self._client(plan.stages[0][0].project)
-        for table in plan.temporary:
-            client.delete_table(table, not_found_ok=True, retry=RETRY, timeout=REQUEST_TIMEOUT)
+        self._drop(plan.temporary)
+        self._temporary = ()
         _Note(context).remove()
         if progress.failures:
             heading = f"{len(progress.failures)} of {plan.checks} failed:\n" if plan.checks else ""
@@ -368,17 +398,25 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
 
     # Plan and jobs
 
-    def _plan(self, key: str) -> plans.Plan:
+    def _plan(self, context: Context, progress: _Progress) -> plans.Plan:
+        own = getattr(context["ti"], "bundle_instance", None)
         try:
-            folder = self.checkout or QueryTasks().checkout
-            if not folder:
-                raise WtmoError(
-                    "No checkout of bigquery-etl is named",
-                    fix="Set BQETL_CHECKOUT to the folder that holds sql/, or give the task checkout=.",
-                )
-            return plans.plan(self.arguments, Checkout(Path(folder).resolve()), key=key.rpartition("_")[2])
+            with opened(self.checkout or QueryTasks().checkout, own=own, version=progress.version) as (
+                checkout,
+                version,
+            ):
+                if version != progress.version:
+                    self.log.info("The files of bigquery-etl are those of version %s", version)
+                progress.version = version
+                return plans.plan(self.arguments, checkout, key=progress.key.rpartition("_")[2])
         except WtmoError as error:
             raise BigQueryUsageError(str(error)) from error
+
+    def _labels(self, ti: Any) -> dict[str, str]:
+        dag = self.get_dag()
+        tier = impact_tier(dag.tags) if dag else None
+        ids = (ti.dag_id, ti.task_id, ti.run_id, str(ti.try_number), self.owner, tier or "")
+        return bqetl_jobs.airflow_labels(dict(zip(bqetl_jobs.AIRFLOW_LABELS.values(), ids, strict=True)))
 
     def _prepare(self, plan: plans.Plan, stage: int) -> None:
         """Make what other jobs of production have made before: offline only, as the stand-in of the image does."""
@@ -419,22 +457,23 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             raise
         return job
 
-    def _of_lost_try(self, note: Any) -> str | None:
-        """The key of an earlier try whose jobs this one goes on with. Jobs of it that are of no use are cancelled."""
+    def _of_lost_try(self, context: Context, note: Any) -> _Progress | None:
+        """An earlier try whose jobs this one goes on with. Of one that is of no use nothing is left."""
         if not note:
             return None
         found = {ref["job_id"]: job for ref in note["jobs"] if (job := self._find(ref))}
         running = [ref for ref in note["jobs"] if ref["job_id"] in found and found[ref["job_id"]].state != "DONE"]
-        self._started = running  # a plan that fails leaves none of them running
-        plan = self._plan(note["key"])
+        self._started, self._temporary = running, note["temporary"]  # a plan that fails leaves none of them
+        progress = _Progress(key=note["key"])
+        plan = self._plan(context, progress)
         of_use = running or not plan.repeatable
         failed = any(job.error_result for job in found.values())
         if found and of_use and not failed and note["digest"] == _digest(plan):
             self.log.info("Going on with the jobs of a try that was lost: %s", ", ".join(found))
             self._started = []
-            return str(note["key"])
-        self._cancel(running)
-        self._started = []
+            return progress
+        self._end(running, note["temporary"])
+        self._started, self._temporary = [], ()
         return None
 
     def _find(self, ref: JobRef) -> bigquery.QueryJob | None:
@@ -462,13 +501,37 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             except (GoogleAPIError, OSError) as error:
                 self.log.error("The job %s of %s could not be cancelled: %s", job["job_id"], job["title"], error)
 
+    def _end(self, jobs: Sequence[JobRef], temporary: Sequence[str]) -> None:
+        """Cancel jobs, and delete temporary tables once the jobs that write them have ended, or after a moment."""
+        self._cancel(jobs)
+        if not temporary:
+            return
+        end = time.monotonic() + CANCEL_PATIENCE
+        while time.monotonic() < end and not self._have_ended(jobs):
+            time.sleep(0.2)
+        self._drop(temporary)
+
+    def _have_ended(self, jobs: Sequence[JobRef]) -> bool:
+        try:
+            return all(job is None or job.state == "DONE" for job in map(self._find, jobs))
+        except (GoogleAPIError, OSError):
+            return False
+
+    def _drop(self, tables: Sequence[str]) -> None:
+        for table in tables:
+            client = self._client(table.split(".")[0])
+            try:
+                client.delete_table(table, not_found_ok=True, retry=CANCEL_RETRY, timeout=REQUEST_TIMEOUT)
+            except (GoogleAPIError, OSError) as error:
+                self.log.error("The temporary table %s could not be deleted: %s", table, error)
+
     @contextlib.contextmanager
     def _leaving_nothing_running(self) -> Generator[None]:
         # Being deferred or killed is no Exception: the jobs go on, or on_kill has cancelled them.
         try:
             yield
         except Exception:
-            self._cancel(self._started)
+            self._end(self._started, self._temporary)
             raise
 
     @functools.cached_property
@@ -494,6 +557,8 @@ class _Progress:
     :param started: its jobs.
     :param failures: of jobs that failed.
     :param total: over the jobs that succeeded: what the task returns.
+    :param version: of the checkout that the try reads, where that is a DAG bundle.
+    :param temporary: tables to delete at the end, however it ends.
     """
 
     key: str
@@ -503,6 +568,8 @@ class _Progress:
     total: dict[str, Any] = field(
         default_factory=lambda: {"jobs": [], "bytes_processed": 0, "slot_ms": 0, "rows_written": None}
     )
+    version: str | None = None
+    temporary: list[str] = field(default_factory=list)
 
     def count(self, job: bigquery.QueryJob) -> None:
         """Add a job that succeeded."""
@@ -517,14 +584,14 @@ class _Progress:
 
 
 class _Note:
-    """What a try leaves for the next one, in case it is lost: its jobs. Kept in Airflow's task state store."""
+    """What a try leaves for the next one, in case it is lost: its jobs and temporary tables. Kept in Airflow's task state store."""
 
     def __init__(self, context: Context) -> None:
         self._store = context.get("task_state_store")
 
     def read(self) -> Any:
         """The note of this or an earlier try; None: there is none."""
-        return None if self._store is None else self._store.get(_STATE_KEY)
+        return None if self._store is None else self._store.get(STATE_KEY)
 
     def write(self, key: str, plan: plans.Plan, location: str | None) -> None:
         """Before anything is sent to BigQuery."""
@@ -534,13 +601,18 @@ class _Note:
                 for stage in plan.stages
                 for query in stage
             ]
-            note: dict[str, Any] = {"key": key, "digest": _digest(plan), "jobs": jobs}
-            self._store.set(_STATE_KEY, note)
+            note: dict[str, Any] = {
+                "key": key,
+                "digest": _digest(plan),
+                "jobs": jobs,
+                "temporary": list(plan.temporary),
+            }
+            self._store.set(STATE_KEY, note)
 
     def remove(self) -> None:
         """When the try has seen its end."""
         if self._store is not None:
-            self._store.delete(_STATE_KEY)
+            self._store.delete(STATE_KEY)
 
 
 def _key(ti: Any) -> str:
@@ -557,11 +629,6 @@ def _key(ti: Any) -> str:
 
 def _job_id(key: str, query: plans.Query) -> str:
     return f"{key}_{query.name}"
-
-
-def _labels(ti: Any) -> dict[str, str]:
-    ids = (ti.dag_id, ti.task_id, ti.run_id, str(ti.try_number))
-    return bqetl_jobs.airflow_labels(dict(zip(bqetl_jobs.AIRFLOW_LABELS.values(), ids, strict=True)))
 
 
 def _digest(plan: plans.Plan) -> str:

@@ -1,7 +1,8 @@
-"""Which failures are worth another try, and which would only fail again: one table, for every task of a hand-written DAG.
+"""Which failures are worth another try, and which would only fail again: one table, for every task.
 
-:func:`utils.defaults.default_args` gives it to the tasks as ``retry_policy``. Airflow (3.3) asks the policy in the worker
-when a task has failed, also one that had been deferred, with the exception of the task. What Airflow allows:
+:func:`utils.defaults.default_args` gives it to the tasks of a hand-written DAG as ``retry_policy``, the cluster policy
+(``config/airflow_local_settings.py``) to every task that has none, so to those of generated DAGs. Airflow (3.3) asks the policy
+in the worker when a task has failed, also one that had been deferred, with the exception of the task. What Airflow allows:
 
 - A policy **cannot exceed ``retries``**: "retry" sets the delay before the next try, and does not give one more. A fault
   of this table therefore does use up one of the task's own retries. With ``retries=0`` nothing is ever retried.

@@ -7,6 +7,10 @@ Triage and routing read these tags, so a tag of these three families that is not
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 
 class Tag:
@@ -38,3 +42,8 @@ class Tag:
 
 
 KNOWN_TAGS: frozenset[str] = frozenset(tag.value for family in (Tag.ImpactTier, Tag.Triage, Tag.Repo) for tag in family)
+
+
+def impact_tier(tags: Collection[str]) -> str | None:
+    """The tier that a DAG's tags name, as ``tier_1``; None: they name none."""
+    return next((tier.name for tier in Tag.ImpactTier if tier in tags), None)

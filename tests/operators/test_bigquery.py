@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 import json
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 import uuid
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout, TaskDeferred
 from airflow.sdk.module_loading import import_string
 from google.api_core.exceptions import ServiceUnavailable
@@ -23,14 +29,17 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
 from operators import bigquery as native
-from operators.bigquery import BigQueryJobError, BigQueryRunBqetlOperator, BigQueryUsageError
+from operators import gcp_container_operator
+from operators.bigquery import BigQueryJobError, BigQueryJobsTrigger, BigQueryRunBqetlOperator, BigQueryUsageError
+from operators.gcp_container_operator import GKEPodOperator
 from utils.config import ROOT
 from utils.labels import label_value
 from utils.retries import rule_of
+from utils.tags import Tag
 from wtmo.local.bqetl import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.loopback
@@ -131,7 +140,9 @@ class Try:
         self.pushed: dict[str, Any] = {}
         self.deferrals = 0
         task_id = more.pop("task_id", "task")
-        self.task = BigQueryRunBqetlOperator(task_id=task_id, arguments=arguments, **{"poll_interval": 0.05} | more)
+        bundle = more.pop("bundle", None)
+        self.parameters: dict[str, Any] = {"task_id": task_id, "arguments": arguments, "poll_interval": 0.05} | more
+        self.task = self.made()
         ti = SimpleNamespace(
             dag_id=warehouse.dataset,
             task_id=task_id,
@@ -139,11 +150,17 @@ class Try:
             map_index=-1,
             try_number=self.number,
             id=uuid.uuid4(),
-            xcom_push=self.pushed.__setitem__,
+            start_date=datetime.now(UTC),
+            bundle_instance=bundle,
         )
         ti.xcom_push = lambda key, value: self.pushed.__setitem__(key, value)
         self.store = Store() if store is None else store
         self.context: Any = {"ti": ti, "task_state_store": self.store}
+
+    def made(self) -> BigQueryRunBqetlOperator:
+        """The task of a DAG, as each worker makes it from the DAG's file."""
+        with DAG("of_the_test", schedule=None, tags=[Tag.ImpactTier.tier_2, Tag.Repo.bqetl]):
+            return BigQueryRunBqetlOperator(**{"owner": "data-engineering"} | self.parameters)
 
     def start(self) -> TaskDeferred:
         """Run until it is deferred the first time."""
@@ -164,11 +181,7 @@ class Try:
         """The step after the deferral, on another worker: an operator made anew, arguments as they were stored."""
         event = first_event(deferred.trigger)
         kwargs = json.loads(json.dumps(deferred.kwargs)) | {"event": event}
-        self.task = BigQueryRunBqetlOperator(
-            task_id=self.task.task_id,
-            arguments=self.task.arguments,
-            poll_interval=self.task.poll_interval,
-        )
+        self.task = self.made()
         return partial(self.task.resume_execution, deferred.method_name, kwargs, self.context)
 
 
@@ -202,7 +215,9 @@ PARTITIONED = {
 
 
 @BOTH_MODES
-def test_a_day_is_written_by_one_labelled_job(warehouse: Warehouse, deferrable: bool) -> None:
+def test_a_day_is_written_by_one_labelled_job(
+    warehouse: Warehouse, deferrable: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = warehouse.write("t_v1", PARTITIONED)
     task_id = "a_group.of_tasks__with_a_name_that_is_longer_than_any_label_may_be__v1"
     for day in (DAY, "2026-06-02", DAY):
@@ -224,11 +239,27 @@ def test_a_day_is_written_by_one_labelled_job(warehouse: Warehouse, deferrable: 
         "airflow-task": label_value(task_id),
         "airflow-run": label_value("scheduled__2026-06-01T03:00:00+00:00"),
         "airflow-try": "1",
+        "airflow-owner": "data-engineering",
+        "airflow-tier": "tier_2",
     }
     assert result["jobs"] == [f"{PROJECT}:{jobs[0].location}.{jobs[0].job_id}"]
     assert result["bytes_processed"] == jobs[0].total_bytes_processed
     assert result["slot_ms"] == jobs[0].slot_millis
     assert done.pushed["bigquery_job_detail"]["job_id"] == jobs[0].job_id
+    log = capsys.readouterr().out
+    assert f"{jobs[0].job_id}, 2 rows written, {jobs[0].total_bytes_processed:,} bytes processed, " in log
+    assert f"{jobs[0].slot_millis / 1000:,.1f} slot seconds" in log
+
+
+def variables_of_a_pod(dag_id: str) -> dict[str, str]:
+    """What the pod operator gives the program for the task of :class:`Try`."""
+    with DAG(dag_id, schedule=None, tags=[Tag.ImpactTier.tier_2, Tag.Repo.bqetl]):
+        pod = GKEPodOperator(task_id="task", owner="data-engineering", image="i", name="task")
+    ti = SimpleNamespace(
+        dag_id=dag_id, task_id="task", run_id="scheduled__2026-06-01T03:00:00+00:00", try_number=1, map_index=-1
+    )
+    identity = pod._identity({"ti": ti})  # type: ignore[typeddict-item]
+    return {gcp_container_operator._VARIABLES[name]: value for name, value in identity.items()}
 
 
 @pytest.mark.parametrize(
@@ -251,10 +282,7 @@ def test_the_job_is_that_of_the_pod_s_program(
     Try(warehouse, arguments).run()
     rows = warehouse.sql("SELECT TO_JSON_STRING(t) FROM DATASET.t_v1 AS t")
     warehouse.client.delete_table(f"{warehouse.dataset}.t_v1")
-    names = ("AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID", "AIRFLOW_CTX_DAG_RUN_ID", "AIRFLOW_CTX_TRY_NUMBER")
-    for name, value in zip(
-        names, (warehouse.dataset, "task", "scheduled__2026-06-01T03:00:00+00:00", "1"), strict=True
-    ):
+    for name, value in variables_of_a_pod(warehouse.dataset).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     assert cli.main(arguments) == 0
@@ -324,6 +352,31 @@ def test_a_multipart_query_is_joined_and_leaves_no_temporary_table(warehouse: Wa
     assert (len(result["jobs"]), result["rows_written"]) == (3, 3)
     assert warehouse.client.get_table(f"{warehouse.dataset}.t_v1").clustering_fields == ["id"]
     assert [table.table_id for table in warehouse.client.list_tables("tmp")] == []
+
+
+def test_legacy_sql_is_submitted_as_such_and_the_local_bigquery_refuses_it_by_name(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": f"SELECT COUNT(*) AS n FROM [{PROJECT}:d.t]"})
+    arguments = query(warehouse, folder, "--use_legacy_sql", "--billing_project=moz-fx-data-backfill-1")
+    sent, submit = [], bigquery.Client.query
+
+    def seen(self: bigquery.Client, sql: str, config: bigquery.QueryJobConfig, **keywords: Any) -> Any:
+        sent.append(config.to_api_repr()["query"])
+        return submit(self, sql, config, **keywords)
+
+    monkeypatch.setattr(bigquery.Client, "query", seen)
+    with pytest.raises(BigQueryJobError, match=rf"{folder}/query\.sql: .*legacy SQL \(useLegacySql: true\)") as caught:
+        Try(warehouse, arguments).run()
+    assert [configuration["useLegacySql"] for configuration in sent] == [True]
+    assert "connectionProperties" not in sent[0], "a property of GoogleSQL sessions"
+    rule = rule_of(caught.value)
+    assert rule
+    assert rule.name == "bad SQL"
+    for flag in ("--use_legacy_sql=false", "--nouse_legacy_sql"):
+        warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+        Try(warehouse, query(warehouse, folder, flag)).run()
+        assert sent[-1]["useLegacySql"] is False
 
 
 HOSTILE = "x'; DROP TABLE t; --\\\" {{ 7 }}"
@@ -422,6 +475,118 @@ def test_without_a_checkout_the_error_says_what_to_set(warehouse: Warehouse, mon
         Try(warehouse, ["query", "a.sql"]).run()
 
 
+# The files as a DAG bundle
+
+
+class Repository:
+    """A git repository of the test's own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.git("init", "--quiet", "--initial-branch=main", str(path), where=path.parent)
+
+    def git(self, *arguments: str, where: Path | None = None) -> str:
+        names = ("-c", "user.name=test", "-c", "user.email=test@example.invalid", "-c", "commit.gpgsign=false")
+        done = subprocess.run(
+            ["git", *names, *arguments], cwd=where or self.path, check=True, capture_output=True, text=True, timeout=60
+        )
+        return done.stdout.strip()
+
+    def commit(self, name: str, text: str) -> str:
+        """Change a file; the version."""
+        (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.path / name).write_text(text)
+        self.git("add", name)
+        self.git("commit", "--quiet", "--message", "a version")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    return make_repository(tmp_path, monkeypatch)
+
+
+def make_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
+    """bigquery-etl as the git bundle ``bigquery-etl``, which has its DAGs in ``dags/``."""
+    made = Repository(tmp_path / "remote")
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
+    bundles = [
+        {
+            "name": "bigquery-etl",
+            "classpath": "airflow.providers.git.bundles.git.GitDagBundle",
+            "kwargs": {"repo_url": str(made.path), "tracking_ref": "main", "subdir": "dags"},
+        },
+        {
+            "name": "folder",
+            "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+            "kwargs": {"path": str(made.path)},
+        },
+    ]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(bundles))
+    monkeypatch.setenv("BQETL_CHECKOUT", "bundle:bigquery-etl")
+    made.commit("dags/some.py", "")
+    return made
+
+
+def bundled(warehouse: Warehouse, repository: Repository, n: int) -> tuple[list[str], str]:
+    """A query's arguments, and the version of it that gives ``n``."""
+    folder = f"sql/{PROJECT}/{warehouse.dataset}/t_v1"
+    return query(warehouse, folder), repository.commit(f"{folder}/query.sql", f"SELECT {n} AS n")
+
+
+def test_the_newest_version_of_a_git_bundle_is_read(warehouse: Warehouse, repository: Repository) -> None:
+    for n in (1, 2):
+        arguments, _ = bundled(warehouse, repository, n)
+        Try(warehouse, arguments).run()
+        assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(n,)]
+
+
+def test_a_run_s_own_bundle_is_read_in_the_version_that_airflow_pinned(
+    warehouse: Warehouse, repository: Repository
+) -> None:
+    arguments, pinned = bundled(warehouse, repository, 1)
+    bundled(warehouse, repository, 2)
+    own = DagBundlesManager().get_bundle("bigquery-etl", pinned)
+    Try(warehouse, arguments, bundle=own).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+    of_others = SimpleNamespace(name="telemetry-airflow", version=pinned)
+    Try(warehouse, arguments, bundle=of_others).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(2,)]
+
+
+def test_all_steps_of_a_try_read_one_version(warehouse: Warehouse, repository: Repository) -> None:
+    folder = f"sql/{PROJECT}/{warehouse.dataset}/t_v1"
+    repository.commit(f"{folder}/part1.sql", "SELECT 1 AS id, 2 AS a")
+    version = repository.commit(f"{folder}/part2.sql", "SELECT 1 AS id, 3 AS b")
+    command = ["script/bqetl", "query", "run-multipart", "--using=id", f"--dataset_id={warehouse.dataset}"]
+    first = Try(warehouse, [*command, "--destination_table=t_v1", folder])
+    deferred = first.start()
+    repository.commit(f"{folder}/part3.sql", "SELECT 1 AS id, 4 AS c")
+    assert deferred.kwargs
+    assert deferred.kwargs["progress"]["version"] == version
+    join = first.resumed(deferred)
+    with pytest.raises(TaskDeferred) as joined:
+        join()
+    first.resumed(joined.value)()
+    assert warehouse.sql("SELECT id, a, b FROM DATASET.t_v1") == [(1, 2, 3)]
+
+
+def test_a_bundle_without_versions_is_read_where_it_is(
+    warehouse: Warehouse, repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BQETL_CHECKOUT", "bundle:folder")
+    arguments, _ = bundled(warehouse, repository, 1)
+    Try(warehouse, arguments).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+
+
+def test_a_bundle_that_is_not_there_or_has_no_queries_is_named(warehouse: Warehouse, repository: Repository) -> None:
+    with pytest.raises(BigQueryUsageError, match="no DAG bundle 'bqetl', but bigquery-etl, folder"):
+        Try(warehouse, ["query", "a.sql"], checkout="bundle:bqetl").run()
+    with pytest.raises(BigQueryUsageError, match="has no folder sql/"):
+        Try(warehouse, ["query", "a.sql"]).run()
+
+
 # One job a try
 
 
@@ -433,8 +598,11 @@ def running(warehouse: Warehouse, **files: str) -> tuple[list[str], Try, TaskDef
     return arguments, first, first.start()
 
 
-def test_the_same_try_started_twice_makes_one_job(warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("note_is_there", [True, False])
+def test_the_same_try_started_twice_makes_one_job(warehouse: Warehouse, note_is_there: bool) -> None:
     _, first, deferred = running(warehouse)
+    if not note_is_there:
+        first.store.clear()
     again = first.start()
     assert again.trigger.jobs == deferred.trigger.jobs
     (job,) = warehouse.jobs("task")
@@ -456,7 +624,9 @@ def test_a_retry_with_other_sql_cancels_the_running_job_and_starts_its_own(wareh
     retry = Try(warehouse, arguments, store=lost.store, number=2)
     retry.start()
     mine, old = sorted(warehouse.jobs("task"), key=lambda job: job.labels["airflow-try"], reverse=True)
-    assert old.state == "DONE"
+    end = time.monotonic() + PATIENCE
+    while not old.done(reload=True) and time.monotonic() < end:
+        time.sleep(0.05)
     assert old.error_result["reason"] == "stopped"
     assert (mine.labels["airflow-try"], mine.state != "DONE") == ("2", True)
     retry.task.on_kill()
@@ -494,9 +664,12 @@ def done(warehouse: Warehouse) -> bool:
     return all(job.state == "DONE" for job in warehouse.jobs("task"))
 
 
+PATIENCE = 20.0
+
+
 def ended(warehouse: Warehouse) -> bool:
     """Whether the jobs end within 20 s: BigQuery takes a cancellation in and carries it out a little later."""
-    end = time.monotonic() + 20
+    end = time.monotonic() + PATIENCE
     while not done(warehouse) and time.monotonic() < end:
         time.sleep(0.05)
     return done(warehouse)
@@ -519,6 +692,50 @@ def test_a_killed_waiting_task_cancels_its_job_from_the_triggerer(warehouse: War
     assert ended(warehouse)
 
 
+def test_on_kill_cancels_the_jobs_that_were_started(warehouse: Warehouse) -> None:
+    _, first, _ = running(warehouse)
+    first.task.on_kill()
+    assert ended(warehouse)
+
+
+def test_the_timeout_is_that_of_the_try_however_often_it_defers(warehouse: Warehouse) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    late = Try(warehouse, query(warehouse, folder, LONG), execution_timeout=timedelta(minutes=10))
+    late.context["ti"].start_date -= timedelta(minutes=4)
+    timeout = late.start().timeout
+    assert timeout
+    assert timedelta(minutes=5.9) < timeout <= timedelta(minutes=6)
+    late.task.on_kill()
+
+
+OF_THE_WORKER = {"arguments", "checkout", "location", "deferrable"}
+
+
+def test_no_option_is_forgotten_at_deferral(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each option that waiting needs changes what the trigger is made of, also one that is added later."""
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    connection = {"conn_type": "google_cloud_platform", "extra": {"project": PROJECT, "is_anonymous": True}}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+
+    def waits(**option: Any) -> Any:
+        task = Try(warehouse, query(warehouse, folder, LONG), **option)
+        if "impersonation_chain" in option:
+            monkeypatch.setattr(task.task, "_client", Try(warehouse, ["query", "a.sql"]).task._client)
+        trigger = task.start().trigger
+        path, arguments = trigger.serialize()
+        assert rebuilt(trigger).serialize() == (path, arguments)
+        task.task.on_kill()
+        # Of the jobs all but the try's own id.
+        return [*arguments.items()], [job | {"job_id": ""} for job in arguments.pop("jobs")]
+
+    plain = waits()[0][1:]
+    options = set(inspect.signature(BigQueryRunBqetlOperator.__init__).parameters) - {"self", "kwargs"} - OF_THE_WORKER
+    assert len(options) >= 3
+    for name in options:
+        value: Any = 3.5 if name == "poll_interval" else "other"
+        assert waits(**{name: value})[0][1:] != plain, name
+
+
 def test_a_time_out_while_deferred_cancels_the_job(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     _, first, deferred = running(warehouse)
 
@@ -529,6 +746,96 @@ def test_a_time_out_while_deferred_cancels_the_job(warehouse: Warehouse, monkeyp
     with pytest.raises(AirflowTaskTimeout, match="cancelled"):
         first.task.resume_execution(deferred.method_name, deferred.kwargs, first.context)
     assert ended(warehouse)
+
+
+def multipart(warehouse: Warehouse, part2: str = "SELECT 1 AS id, 3 AS b", **more: Any) -> Try:
+    """A try whose first part ends at once, while its second runs on."""
+    folder = warehouse.write("t_v1", {"part1.sql": "SELECT 1 AS id, 2 AS a", "part2.sql": part2})
+    command = ["script/bqetl", "query", "run-multipart", "--using=id", f"--dataset_id={warehouse.dataset}"]
+    warehouse.client.create_dataset(f"{warehouse.dataset}_tmp", exists_ok=True)
+    more.setdefault("poll_interval", 0.05)
+    return Try(
+        warehouse,
+        [*command, f"--temp_dataset={PROJECT}.{warehouse.dataset}_tmp", "--destination_table=t_v1", folder],
+        **more,
+    )
+
+
+def temporary(warehouse: Warehouse) -> list[str]:
+    return [table.table_id for table in warehouse.client.list_tables(f"{warehouse.dataset}_tmp")]
+
+
+@pytest.fixture
+def long_second_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    make_second_part_long(monkeypatch)
+
+
+def make_second_part_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    submit = bigquery.Client.query
+
+    def slow(self: bigquery.Client, sql: str, config: bigquery.QueryJobConfig, **keywords: Any) -> Any:
+        if keywords["job_id"].endswith("part2"):
+            config.labels = config.labels | {"wtmo-min-running-ms": "60000"}
+        return submit(self, sql, config, **keywords)
+
+    monkeypatch.setattr(bigquery.Client, "query", slow)
+
+
+def wait_for_the_first_part(warehouse: Warehouse) -> None:
+    end = time.monotonic() + 20
+    while not temporary(warehouse):
+        assert time.monotonic() < end, "waited 20 s for the table of the first part"
+        time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("long_second_part")
+@pytest.mark.parametrize("how", ["killed", "timed out"])
+def test_a_multipart_query_that_ends_while_deferred_leaves_no_temporary_table(warehouse: Warehouse, how: str) -> None:
+    first = multipart(warehouse)
+    deferred = first.start()
+    wait_for_the_first_part(warehouse)
+    if how == "killed":
+        asyncio.run(rebuilt(deferred.trigger).on_kill())
+    else:
+        with pytest.raises(AirflowTaskTimeout):
+            first.task.resume_execution("__fail__", {"error": "Trigger timeout"}, first.context)
+    assert ended(warehouse)
+    assert temporary(warehouse) == []
+
+
+@pytest.mark.usefixtures("long_second_part")
+def test_a_lost_try_that_is_of_no_use_leaves_no_temporary_table(warehouse: Warehouse) -> None:
+    lost = multipart(warehouse)
+    lost.start()
+    wait_for_the_first_part(warehouse)
+    (old,) = temporary(warehouse)
+    retry = multipart(warehouse, store=lost.store, number=2, part2="SELECT 1 AS id, 4 AS b")
+    deferred = retry.start()
+    assert old not in temporary(warehouse)
+    asyncio.run(rebuilt(deferred.trigger).on_kill())
+    assert ended(warehouse)
+    assert temporary(warehouse) == []
+
+
+@pytest.mark.usefixtures("long_second_part")
+def test_a_multipart_query_that_is_killed_on_a_worker_leaves_no_temporary_table(warehouse: Warehouse) -> None:
+    killed = multipart(warehouse, deferrable=False, poll_interval=0.5)
+    looked: list[bool] = []
+
+    def kill() -> None:
+        wait_for_the_first_part(warehouse)
+        looked.append(True)
+        killed.task.on_kill()
+        assert temporary(warehouse) == [], "by on_kill itself: Airflow may end the process a moment later"
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(BigQueryJobError, match="killed"):
+        killed.run()
+    killer.join(30)
+    assert looked
+    assert ended(warehouse)
+    assert temporary(warehouse) == []
 
 
 def test_a_task_that_fails_after_it_started_a_job_leaves_none_running(
@@ -633,3 +940,163 @@ def test_what_is_a_template_is_known_at_run_time_only() -> None:
     ]
     task = BigQueryRunBqetlOperator(task_id="some_task", arguments=["query", *arguments, "a.sql"])
     assert "arguments" in task.template_fields
+
+
+# Mutation: what is taken away makes a test fail
+
+
+@contextlib.contextmanager
+def _whatever_runs(_: Any) -> Generator[None]:
+    yield
+
+
+def _newest(setting: str, *, own: Any = None, version: str | None = None) -> Any:
+    return OPENED(setting)
+
+
+def _multipart_timed_out(f: Any) -> None:
+    make_second_part_long(f.patch)
+    test_a_multipart_query_that_ends_while_deferred_leaves_no_temporary_table(f.warehouse, "timed out")
+
+
+def _multipart_killed(f: Any) -> None:
+    make_second_part_long(f.patch)
+    test_a_multipart_query_that_ends_while_deferred_leaves_no_temporary_table(f.warehouse, "killed")
+
+
+def _pinned(f: Any) -> None:
+    repository = make_repository(f.folder, f.patch)
+    test_a_run_s_own_bundle_is_read_in_the_version_that_airflow_pinned(f.warehouse, repository)
+
+
+OPENED = native.opened
+DELETED: Any = object()
+WORKER, WAITS = {"deferrable": False}, {"deferrable": True}
+# What is changed, to what, and the test that sees it.
+MUTATIONS: list[tuple[Any, str, Any, Callable[..., object]]] = [
+    (BigQueryRunBqetlOperator, "execute", DELETED, lambda f: test_a_script_writes_by_itself(f.warehouse)),
+    (
+        BigQueryRunBqetlOperator,
+        "on_kill",
+        DELETED,
+        lambda f: test_on_kill_cancels_the_jobs_that_were_started(f.warehouse),
+    ),
+    (
+        BigQueryRunBqetlOperator,
+        "resume_execution",
+        DELETED,
+        lambda f: test_a_time_out_while_deferred_cancels_the_job(f.warehouse, f.patch),
+    ),
+    (BigQueryJobsTrigger, "run", DELETED, lambda f: test_a_script_writes_by_itself(f.warehouse)),
+    (BigQueryJobsTrigger, "serialize", DELETED, lambda f: test_a_script_writes_by_itself(f.warehouse)),
+    (
+        BigQueryJobsTrigger,
+        "on_kill",
+        DELETED,
+        lambda f: test_a_killed_waiting_task_cancels_its_job_from_the_triggerer(f.warehouse),
+    ),
+    (
+        native,
+        "POLLS_UNANSWERED",
+        1,
+        lambda f: test_the_trigger_outlives_a_bigquery_that_is_away(f.warehouse, f.patch),
+    ),
+    (
+        native,
+        "_key",
+        lambda _: f"airflow_{uuid.uuid4().hex[:16]}",
+        lambda f: test_the_same_try_started_twice_makes_one_job(f.warehouse, note_is_there=False),
+    ),
+    (
+        BigQueryRunBqetlOperator,
+        "_of_lost_try",
+        lambda *_: None,
+        lambda f: test_a_retry_after_a_lost_worker_goes_on_with_the_running_job(f.warehouse),
+    ),
+    (
+        native,
+        "_digest",
+        lambda _: "the same",
+        lambda f: test_a_retry_with_other_sql_cancels_the_running_job_and_starts_its_own(f.warehouse),
+    ),
+    (
+        BigQueryRunBqetlOperator,
+        "_leaving_nothing_running",
+        _whatever_runs,
+        lambda f: test_a_task_that_fails_after_it_started_a_job_leaves_none_running(f.warehouse, f.patch),
+    ),
+    (BigQueryRunBqetlOperator, "_drop", lambda *_: None, lambda f: _multipart_timed_out(f)),
+    (BigQueryJobsTrigger, "_drop", lambda *_: asyncio.sleep(0), lambda f: _multipart_killed(f)),
+    (native, "opened", _newest, lambda f: _pinned(f)),
+    (
+        native,
+        "time_left",
+        lambda timeout, _: timeout,
+        lambda f: test_the_timeout_is_that_of_the_try_however_often_it_defers(f.warehouse),
+    ),
+    (
+        BigQueryRunBqetlOperator,
+        "_labels",
+        lambda *_: {},
+        lambda f: test_a_day_is_written_by_one_labelled_job(f.warehouse, capsys=f.capsys, **WORKER),
+    ),
+    (
+        BigQueryRunBqetlOperator,
+        "_show_link",
+        lambda *_: None,
+        lambda f: test_a_day_is_written_by_one_labelled_job(f.warehouse, capsys=f.capsys, **WORKER),
+    ),
+    (
+        native.bqetl_jobs,
+        "put_descriptions_back",
+        lambda *_, **__: "",
+        lambda f: test_a_whole_table_keeps_its_descriptions_and_a_dry_run_writes_nothing(f.warehouse),
+    ),
+    (
+        native,
+        "_told",
+        lambda title, message, *_, **__: f"{title}: {message}",
+        lambda f: test_failing_checks_are_told_with_count_and_text_and_stop_no_other(f.warehouse, **WORKER),
+    ),
+    (
+        BigQueryRunBqetlOperator,
+        "_refuse_unknown",
+        lambda _: None,
+        lambda _: test_what_needs_the_pod_is_refused_with_that_advice(["query", "--shiny", "a.sql"], "--shiny"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("target", "name", "changed", "check"), MUTATIONS, ids=lambda v: getattr(v, "__name__", v))
+def test_everything_is_needed(
+    warehouse: Warehouse,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    target: Any,
+    name: str,
+    changed: Any,
+    check: Callable[..., object],
+) -> None:
+    def run(warehouse: Warehouse) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            folder = tmp_path_factory.mktemp("more")
+            check(SimpleNamespace(warehouse=warehouse, patch=patch, capsys=capsys, folder=folder))
+
+    run(warehouse)
+    if changed is DELETED:
+        monkeypatch.delattr(target, name)
+    else:
+        monkeypatch.setattr(target, name, changed)
+    monkeypatch.setattr(sys.modules[__name__], "PATIENCE", 1.0)
+    with pytest.raises((Exception, pytest.fail.Exception)):
+        run(Warehouse(warehouse.root))
+
+
+def test_no_override_is_without_such_a_check() -> None:
+    checked = {(target, name) for target, name, _, _ in MUTATIONS}
+    for cls in {target for target, _, _, _ in MUTATIONS if isinstance(target, type)}:
+        inherited = {name for base in cls.__mro__[1:] for name in vars(base)}
+        overrides = {name for name in vars(cls) if name in inherited and "__" not in name}
+        attributes = {"template_fields", "operator_extra_links", "ui_color", "_abc_impl", "_is_protocol"}
+        assert {(cls, name) for name in overrides - attributes} <= checked, cls

@@ -15,7 +15,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
 )
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, RetryAction
+from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction
 from airflow.sdk.exceptions import TaskDeferralError
 from airflow.serialization.serialized_objects import DagSerialization
 from google.api_core import exceptions as google
@@ -217,7 +217,7 @@ def test_every_rule_that_retries_has_a_delay_and_no_other() -> None:
 
 
 def dag(**args: Any) -> DAG:
-    with DAG("d", schedule=None, default_args=default_args(owner="team", **args)) as made:
+    with DAG("d", schedule=None, default_args=default_args(owner="ads", **args)) as made:
         EmptyOperator(task_id="t")
         EmptyOperator.partial(task_id="mapped").expand(doc=["a", "b"])
     return made
@@ -252,6 +252,22 @@ def test_offline_nobody_waits_for_a_quota(monkeypatch: pytest.MonkeyPatch, addre
     for task in dag().tasks:
         airflow_local_settings.task_policy(task)
         assert task.retry_policy == FaultRetryPolicy(longest=longest)
+
+
+def test_tasks_of_generated_files_have_it_too_and_one_that_names_its_own_keeps_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import airflow_local_settings
+
+    for name in ("BIGQUERY_EMULATOR_HOST", "STORAGE_EMULATOR_HOST", "FIVETRAN_API_URL", "WTMO_GKE_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    own = ExceptionRetryPolicy(rules=[])
+    with DAG("generated", schedule=None, default_args={"retries": 2}):
+        plain, chosen = EmptyOperator(task_id="plain"), EmptyOperator(task_id="chosen", retry_policy=own)
+    for task in (plain, chosen):
+        airflow_local_settings.task_policy(task)
+    assert plain.retry_policy == FaultRetryPolicy()
+    assert chosen.retry_policy is own
 
 
 def test_airflow_follows_it_within_the_retries(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,6 +150,7 @@ def add_bq_flags(parser: Parser) -> None:
     flag("--schema_update_option", **_SCHEMA_UPDATE)
     flag("--time_partitioning_type", type=one_of("HOUR", "DAY", "MONTH", "YEAR"))
     flag("--time_partitioning_field")
+    flag("--time_partitioning_expiration", type=positive, help="seconds after which a partition is deleted")
     flag("--clustering_fields", help="comma-separated")
     flag("--append_table", type=boolean, default=False)
     flag("--replace", type=boolean, default=None)
@@ -200,6 +201,7 @@ def multipart_parser() -> Parser:
         label=[],
         maximum_bytes_billed=None,
         replace=None,
+        time_partitioning_expiration=None,
         time_partitioning_type=None,
         use_legacy_sql=False,
     )

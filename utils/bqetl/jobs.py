@@ -26,6 +26,8 @@ AIRFLOW_LABELS = {
     "airflow-task": "AIRFLOW_CTX_TASK_ID",
     "airflow-run": "AIRFLOW_CTX_DAG_RUN_ID",
     "airflow-try": "AIRFLOW_CTX_TRY_NUMBER",
+    "airflow-owner": "AIRFLOW_CTX_DAG_OWNER",
+    "airflow-tier": "AIRFLOW_CTX_DAG_TIER",
 }
 # On a job whose table is an intermediate result: its rows are not rows that the task wrote.
 TEMPORARY = {"wtmo-temporary": "true"}
@@ -38,7 +40,7 @@ _POSITION = re.compile(r"at \[(\d+):(\d+)\]")
 
 
 def airflow_labels(environment: Mapping[str, str]) -> dict[str, str]:
-    """Labels that lead from a job to its task instance; one whose variable is missing is left out."""
+    """Labels that lead from a job to its task instance, owner and impact tier, for costs; one whose variable is missing is left out."""
     return {label: label_value(environment[name]) for label, name in AIRFLOW_LABELS.items() if environment.get(name)}
 
 
@@ -84,9 +86,12 @@ def job_config(
     config.create_disposition = "CREATE_IF_NEEDED"
     config.write_disposition = write_disposition(options)
     config.schema_update_options = [option for option in options.schema_update_option if option] or None
-    if options.time_partitioning_field or options.time_partitioning_type:
+    kind, field, expiration = (
+        getattr(options, f"time_partitioning_{name}") for name in ("type", "field", "expiration")
+    )
+    if kind or field or expiration:
         config.time_partitioning = bigquery.TimePartitioning(
-            type_=(options.time_partitioning_type or "DAY").upper(), field=options.time_partitioning_field
+            type_=(kind or "DAY").upper(), field=field, expiration_ms=expiration * 1000 if expiration else None
         )
     if options.clustering_fields:
         config.clustering_fields = options.clustering_fields.split(",")

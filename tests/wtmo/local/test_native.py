@@ -110,3 +110,32 @@ def test_a_waiting_task_that_is_marked_failed_leaves_no_job_running(running: tup
     assert job.error_result["reason"] == "stopped"
     follow.join(60)
     assert [result.state for result in results] == ["failed"]
+
+
+def test_a_limit_of_one_sync_at_a_time_holds_while_it_is_deferred(running: tuple[State, PlatformRecord]) -> None:
+    """In Airflow 2 it did not, which is why generated files say ``deferrable=False`` (mozilla/telemetry-airflow#1932)."""
+    import airflow_client.client as airflow
+
+    _, record = running
+    seen: set[str] = set()
+    with api.client(record) as client:
+        tasks, runs = airflow.TaskInstanceApi(client), airflow.DagRunApi(client)
+        api.call(airflow.DAGApi(client).patch_dag, "native_syncs", airflow.DAGPatchBody(is_paused=False))
+        for day_of_month in (1, 2):
+            moment = dt.datetime(2026, 6, day_of_month, tzinfo=dt.UTC)
+            api.call(runs.trigger_dag_run, "native_syncs", airflow.TriggerDAGRunPostBody(logical_date=moment))
+
+        def all_done() -> bool:
+            found = api.call(tasks.get_task_instances, "native_syncs", "~", limit=10).task_instances
+            states = [str(each.state and each.state.value) for each in found]
+            at_work = [state for state in states if state in {"queued", "running", "deferred"}]
+            assert len(at_work) <= 1, states
+            seen.update(at_work)
+            return len(states) == 2 and set(states) <= {"success", "failed"}
+
+        wait(all_done, "both syncs to end", 120)
+        ends = api.call(tasks.get_task_instances, "native_syncs", "~", limit=10).task_instances
+    assert [each.state.value for each in ends] == ["success", "success"]
+    assert "deferred" in seen
+    first, second = sorted(ends, key=lambda each: each.start_date)
+    assert first.end_date <= second.start_date

@@ -116,7 +116,7 @@ def platform(
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
     monkeypatch.setenv("BQETL_CHECKOUT", str(tmp_path / "checkout"))
     monkeypatch.setattr("signal.signal", lambda *_: None)
-    for name in ("DAG_ID", "TASK_ID", "DAG_RUN_ID", "TRY_NUMBER"):
+    for name in ("DAG_ID", "TASK_ID", "DAG_RUN_ID", "TRY_NUMBER", "DAG_OWNER", "DAG_TIER"):
         monkeypatch.setenv(f"AIRFLOW_CTX_{name}", f"test-{name.lower()}")
     return Platform(bigquery.Client(PROJECT, AnonymousCredentials()), capsys)
 

@@ -13,6 +13,7 @@ import pytest
 
 from utils.bqetl import flags
 from utils.bqetl.jobs import airflow_labels, job_config, parse_parameter, point_at, qualified, split_dataset
+from utils.labels import label_value
 from wtmo.errors import WtmoError
 from wtmo.local.bqetl import cli
 from wtmo.local.bqetl.copy_deduplicate import slice_of
@@ -102,6 +103,7 @@ def test_the_arguments_of_production_s_query_task_are_understood() -> None:
             "--schema_update_option=",
             "--time_partitioning_type=DAY",
             "--time_partitioning_field=submission_date",
+            "--time_partitioning_expiration=86400",
             "--clustering_fields=engine,country",
             "--max_rows=0",
             "--label=a:b",
@@ -115,7 +117,7 @@ def test_the_arguments_of_production_s_query_task_are_understood() -> None:
     assert config["defaultDataset"] == {"projectId": "p", "datasetId": "d"}
     assert config["writeDisposition"] == "WRITE_TRUNCATE"
     assert config["schemaUpdateOptions"] == ["ALLOW_FIELD_ADDITION"]
-    assert config["timePartitioning"] == {"type": "DAY", "field": "submission_date"}
+    assert config["timePartitioning"] == {"type": "DAY", "field": "submission_date", "expirationMs": "86400000"}
     assert config["clustering"] == {"fields": ["engine", "country"]}
     assert [parameter["name"] for parameter in config["queryParameters"]] == ["submission_date", "n"]
 
@@ -221,11 +223,15 @@ def test_jobs_are_labelled_with_their_task() -> None:
         "AIRFLOW_CTX_DAG_ID": "copy_deduplicate",
         "AIRFLOW_CTX_DAG_RUN_ID": "scheduled__2026-06-01T01:00:00+00:00",
         "AIRFLOW_CTX_TRY_NUMBER": "2",
+        "AIRFLOW_CTX_DAG_OWNER": "Data Engineering",
+        "AIRFLOW_CTX_DAG_TIER": "tier_1",
         "OTHER": "x",
     }) == {
         "airflow-dag": "copy_deduplicate",
         "airflow-run": "scheduled__2026-06-01t01-00-00-00-00-b4764887",
         "airflow-try": "2",
+        "airflow-owner": label_value("Data Engineering"),
+        "airflow-tier": "tier_1",
     }
 
 

@@ -179,6 +179,8 @@ def test_a_query_makes_and_fills_its_table_and_labels_its_job(platform: Any, che
         "airflow-task": "test-task_id",
         "airflow-run": "test-dag_run_id",
         "airflow-try": "test-try_number",
+        "airflow-owner": "test-dag_owner",
+        "airflow-tier": "test-dag_tier",
     }
 
 
