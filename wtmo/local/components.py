@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from utils.config import WAREHOUSE_PROJECT
+from utils.secrets import development_values
 from wtmo.local import airflow, gcs, postgres
+from wtmo.local.state import write_private
 
 if TYPE_CHECKING:
     import subprocess
@@ -26,6 +28,23 @@ if TYPE_CHECKING:
     from wtmo.local.state import State
 
 RESTARTS = 5
+
+
+SAMPLE = airflow.RESOURCES / "sample"
+
+
+@dataclass(frozen=True)
+class Supplies:
+    """What the stand-ins are given to work with.
+
+    :param checkout: the bigquery-etl checkout that the image's stand-in reads. Default: the sample's.
+    :param connectors: the folder of Fivetran connectors. Default: the sample's.
+    :param faults: ``SEED:RATE`` of the pod server: the share of the pods that meet a fault. Default: none.
+    """
+
+    checkout: Path = SAMPLE / "bigquery-etl"
+    connectors: Path = SAMPLE / "fivetran"
+    faults: str | None = None
 
 
 @dataclass
@@ -73,18 +92,21 @@ def database(state: State, ports: Ports, environment: dict[str, str], password: 
     )
 
 
-def stand_ins(state: State, ports: Ports, environment: dict[str, str]) -> list[Service]:
+def stand_ins(state: State, ports: Ports, environment: dict[str, str], supplies: Supplies) -> list[Service]:
     """What takes the place of the cloud."""
-    secrets, sample = state.root / "secrets", airflow.RESOURCES / "sample"
+    secrets = state.root / "secrets"
     bigquery_url, gcs_url = f"http://{ports.address('bigquery')}", f"http://{ports.address('gcs')}"
     image_environment = state.root / "image-environment.json"
     image_environment.write_text(
         json.dumps({
             "BIGQUERY_EMULATOR_HOST": bigquery_url,
             "GOOGLE_CLOUD_PROJECT": WAREHOUSE_PROJECT,
-            "BQETL_CHECKOUT": str(sample / "bigquery-etl"),
+            "BQETL_CHECKOUT": str(supplies.checkout),
         })
     )
+
+    pod_secrets = secrets / "pods.json"
+    write_private(pod_secrets, json.dumps(development_values()))
 
     def program(name: str, *arguments: str) -> list[str]:
         own = ("--host", "127.0.0.1", "--state", str(state.folder(name)))
@@ -100,13 +122,14 @@ def stand_ins(state: State, ports: Ports, environment: dict[str, str]) -> list[S
         "pods",
         *("--port", str(ports.pods), "--token-file", str(secrets / "service_token")),
         *("--cert", str(secrets / "pods.crt"), "--key", str(secrets / "pods.key")),
-        *("--image-env", str(image_environment)),
+        *("--image-env", str(image_environment), "--secrets", str(pod_secrets)),
+        *(("--faults", supplies.faults) if supplies.faults else ()),
     )
     services = program(
         "services",
         *("--fivetran-port", str(ports.fivetran), "--smtp-port", str(ports.smtp)),
         *("--slack-port", str(ports.slack), "--google-port", str(ports.google)),
-        *("--token-file", str(secrets / "service_token"), "--connectors", str(sample / "fivetran")),
+        *("--token-file", str(secrets / "service_token"), "--connectors", str(supplies.connectors)),
         *("--bigquery-url", bigquery_url),
     )
     storage = gcs.command("127.0.0.1", ports.gcs, state.folder("gcs"))

@@ -18,15 +18,20 @@ from aiohttp import web
 
 from utils.config import ROOT, environment
 from wtmo.errors import WtmoError
-from wtmo.local.pods import runtimes
+from wtmo.local.pods import engine, runtimes, volumes
 from wtmo.local.pods.cluster import Cluster, Settings
+from wtmo.local.pods.docker import DockerRuntime
 from wtmo.local.pods.faults import ANNOTATION, Chance
 from wtmo.local.pods.images import ImageTable
+from wtmo.local.pods.limits import ControlGroups
 from wtmo.local.pods.server import Server
+from wtmo.local.pods.validation import SECRET_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TextIO
+
+    from wtmo.local.pods.runtimes import Runtime
 
 log = logging.getLogger("wtmo.local.pods")
 
@@ -41,11 +46,20 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cert", type=Path, required=True, help="PEM file: the server's certificate")
     parser.add_argument("--key", type=Path, required=True, help="PEM file: its private key")
     parser.add_argument("--token-file", type=Path, required=True, help="file with the bearer token that clients send")
-    parser.add_argument("--runtime", choices=("auto", "namespace", "process"), default="auto", help="default: auto")
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", "namespace", "process", "docker"),
+        default="auto",
+        help="how pods run; auto: namespaces where they work, else processes (default: auto)",
+    )
+    parser.add_argument("--docker-images", type=Path, help='JSON file {"image or repository": "image of the engine"}')
+    parser.add_argument("--stand-in-image", metavar="IMAGE", help="image of the engine in which stand-ins run")
+    parser.add_argument("--docker-network", default="host", metavar="NAME", help="of its containers (default: host)")
     parser.add_argument("--image-env", type=Path, help='JSON file {"NAME": "value"}: environment of every stand-in')
     parser.add_argument("--secrets", type=Path, help='JSON file {"secret": {"key": "value"}}')
     parser.add_argument("--startup-delay", type=float, default=0.0, help="seconds before a pod starts (default: 0)")
     parser.add_argument("--faults", metavar="SEED:RATE", help=f"give a share of the pods a fault ({ANNOTATION}) each")
+    parser.add_argument("--back-off", type=float, default=10.0, help="seconds before the second restart (default: 10)")
     parser.add_argument("--removal-delay", type=float, default=2.0, help="seconds a deleted pod is seen (default: 2)")
     return parser.parse_args(argv)
 
@@ -69,12 +83,12 @@ def _mapping(path: Path | None, what: str) -> dict[str, Any]:
     return value
 
 
-def _image_environment(path: Path | None) -> dict[str, str]:
-    variables = _mapping(path, "--image-env")
-    for name, value in variables.items():
+def _texts(path: Path | None, what: str) -> dict[str, str]:
+    texts = _mapping(path, what)
+    for name, value in texts.items():
         if not isinstance(value, str):
-            raise WtmoError(f"--image-env {path}: the value of {name} must be a text")
-    return variables
+            raise WtmoError(f"{what} {path}: the value of {name} must be a text")
+    return texts
 
 
 def _secrets(path: Path | None) -> dict[str, dict[str, str]]:
@@ -82,6 +96,9 @@ def _secrets(path: Path | None) -> dict[str, dict[str, str]]:
     for name, keys in secrets.items():
         if not isinstance(keys, dict) or not all(isinstance(value, str) for value in keys.values()):
             raise WtmoError(f'--secrets {path}: {name} must be an object {{"key": "text"}}')
+        for key in keys:
+            if not SECRET_KEY.fullmatch(key) or key in {".", ".."}:
+                raise WtmoError(f"--secrets {path}: {name} has the key {key!r}", fix="use A-Z a-z 0-9 - _ . only")
     return secrets
 
 
@@ -113,22 +130,18 @@ async def _application(options: argparse.Namespace, images: ImageTable) -> web.A
     token = _text(options.token_file, "--token-file").strip()
     if not token:
         raise WtmoError(f"--token-file {options.token_file} is empty")
-    image_environment = _image_environment(options.image_env)
+    image_environment = _texts(options.image_env, "--image-env")
     secrets = _secrets(options.secrets)
-    named = [Path(value) for value in image_environment.values() if value.startswith("/") and Path(value).exists()]
-    with tempfile.TemporaryDirectory(dir=options.state) as trial:
-        runtime = await runtimes.choose(
-            options.runtime,
-            visible=[ROOT, Path(sys.prefix), Path(sys.base_prefix), *named],
-            masked=[options.state],
-            platform=environment().get(runtimes.PLATFORM_VARIABLE),
-            folder=Path(trial),
-        )
+    runtime = await _runtime(options, image_environment)
+    # A server that reaches its engine over another network than the host's has not the engine's memory either.
+    in_memory = volumes.SHARED_MEMORY.is_dir() and options.docker_network == "host"
     settings = Settings(
         image_environment=image_environment,
         secrets=secrets,
         startup_delay=options.startup_delay,
         removal_delay=options.removal_delay,
+        back_off=options.back_off,
+        memory=volumes.SHARED_MEMORY if in_memory else None,
         chance=Chance.parse(options.faults) if options.faults else Chance(),
     )
     cluster = Cluster(options.state, runtime, images, settings)
@@ -136,6 +149,30 @@ async def _application(options: argparse.Namespace, images: ImageTable) -> web.A
         "listening on https://%s:%s, runtime %s, state %s", options.host, options.port, runtime.name, options.state
     )
     return Server(cluster, token).application()
+
+
+async def _runtime(options: argparse.Namespace, image_environment: dict[str, str]) -> Runtime:
+    variables = environment()
+    platform = variables.get(runtimes.PLATFORM_VARIABLE)
+    if options.runtime == "docker":
+        return await DockerRuntime.open(
+            variables.get("DOCKER_HOST") or engine.DEFAULT_ADDRESS,
+            options.state,
+            images=_texts(options.docker_images, "--docker-images"),
+            stand_in_image=options.stand_in_image,
+            network=options.docker_network,
+            platform=platform,
+        )
+    named = [Path(value) for value in image_environment.values() if value.startswith("/") and Path(value).exists()]
+    with tempfile.TemporaryDirectory(dir=options.state) as trial:
+        return await runtimes.choose(
+            options.runtime,
+            visible=[ROOT, Path(sys.prefix), Path(sys.base_prefix), *named],
+            masked=[options.state],
+            platform=platform,
+            folder=Path(trial),
+            groups=ControlGroups.find(options.state),
+        )
 
 
 def main(argv: Sequence[str] | None = None, images: ImageTable | None = None) -> int:

@@ -2,10 +2,14 @@
 
 ``<state>/pods/<uid>/pod.json`` is a pod's object, written at each change; ``<container>.log`` beside it its logs. Pods that ended, and
 their logs, stay until they are deleted; of those the newest 500. Pods that had not ended when the server did are ``Failed``
-with reason ``NodeLost`` after a restart: their processes died with it. All writes survive a kill of the server, not a loss of power.
+with reason ``NodeLost`` after a restart: their processes died with it, or are ended then. All writes survive a kill of the server, not a loss of power.
 
 A deleted pod's object stays visible for ``removal_delay`` after its processes ended, as in a real cluster, where clients run
 into just that.
+
+Containers start together, after the init containers one by one. ``restartPolicy`` is that of Kubernetes, ``Always`` unless stated: the
+first restart comes at once, each one after it twice as late as the one before, in at most 300 s. Pulling an image is tried again
+in the same way.
 """
 
 from __future__ import annotations
@@ -27,8 +31,10 @@ from wtmo.local.pods.events import EventLog, timestamp
 from wtmo.local.pods.faults import FOR_EVER, Chance, Faults
 from wtmo.local.pods.images import ImageError
 from wtmo.local.pods.launch import START_ERROR, TEMPORARY
+from wtmo.local.pods.limits import Limits
 from wtmo.local.pods.logs import BLOCK, ContainerLog
-from wtmo.local.pods.runtimes import SEARCH_PATH, Mount, Orders, StartError
+from wtmo.local.pods.runtimes import SEARCH_PATH, ConfigError, Mount, Orders, StartError
+from wtmo.local.pods.volumes import VolumeError, Volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,6 +55,9 @@ LOST_CODE = 137
 SHUTDOWN_GRACE = 1.0
 _PULL_BACK_OFF = 2.0
 _OUTPUT_TIMEOUT = 1.0
+_LONGEST_BACK_OFF = 300.0
+_SIZE_INTERVAL = 1.0
+_LOW_ON_MEMORY = "The node was low on resource: memory."
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -60,6 +69,8 @@ class Settings:
     :param secrets: ``{secret: {key: value}}``.
     :param startup_delay: seconds between a pod's creation and its containers' start.
     :param removal_delay: seconds that a deleted pod's object stays after its processes ended.
+    :param back_off: seconds before the second restart of a container, and before the second try to pull an image.
+    :param memory: folder for volumes in memory. Default: they lie with the others.
     :param chance: which pods get a fault that they did not ask for.
     """
 
@@ -67,6 +78,8 @@ class Settings:
     secrets: Secrets = field(default_factory=dict)
     startup_delay: float = 0.0
     removal_delay: float = 2.0
+    back_off: float = 10.0
+    memory: Path | None = None
     chance: Chance = field(default_factory=Chance)
 
 
@@ -78,6 +91,7 @@ class Pod:
     folder: Path
     init_containers: list[Container]
     containers: list[Container]
+    volumes: Volumes
     faults: Faults = field(default_factory=dict)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -237,6 +251,7 @@ class Cluster:
             await asyncio.wait(tasks, timeout=SHUTDOWN_GRACE + _OUTPUT_TIMEOUT)
         for pod in [pod for pod in self._pods.values() if pod.removal is not None]:
             self.forget(pod)
+        await self._runtime.close()
 
     # -- a pod's life
 
@@ -269,21 +284,48 @@ class Cluster:
         self.events.add(pod.object, "Scheduled", f"Successfully assigned {'/'.join(pod.key)} to this machine")
         deadline = pod.object["spec"].get("activeDeadlineSeconds")
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(deadline, self._exceed, pod) if deadline else None
-        eviction = loop.call_later(pod.faults["evicted"], self._evict, pod) if "evicted" in pod.faults else None
+        timers: list[asyncio.TimerHandle | asyncio.Task[None]] = []
+        if deadline:
+            timers.append(loop.call_later(deadline, self._exceed, pod))
+        if "evicted" in pod.faults:
+            timers.append(loop.call_later(pod.faults["evicted"], self._evict, pod, _LOW_ON_MEMORY))
+        if pod.volumes.limited:
+            timers.append(asyncio.create_task(self._watch_volumes(pod)))
         try:
-            for container in pod.init_containers:
-                await self._run_container(pod, container)
-                if container.exit_code != 0:
-                    return
-            _set_condition(pod, "Initialized")
-            async with asyncio.TaskGroup() as group:
-                for container in pod.containers:
-                    group.create_task(self._run_container(pod, container))
+            if await self._mount_volumes(pod):
+                await self._run_in_order(pod)
         finally:
-            for each in (timer, eviction):
-                if each is not None:
-                    each.cancel()
+            for each in timers:
+                each.cancel()
+
+    async def _mount_volumes(self, pod: Pod) -> bool:
+        """Whether all volumes are there; if not, the pod waits until it is stopped."""
+        try:
+            pod.volumes.make(self._settings.secrets)
+        except VolumeError as error:
+            self.events.add(pod.object, "FailedMount", str(error), warning=True)
+            await pod.stopping.wait()
+            return False
+        return True
+
+    async def _watch_volumes(self, pod: Pod) -> None:
+        while not (excess := await asyncio.to_thread(pod.volumes.excess)):
+            await asyncio.sleep(_SIZE_INTERVAL)
+        self._evict(pod, excess)
+
+    async def _run_in_order(self, pod: Pod) -> None:
+        if pod.init_containers:
+            names = " ".join(container.name for container in pod.init_containers)
+            message = f"containers with incomplete status: [{names}]"
+            _set_condition(pod, "Initialized", False, reason="ContainersNotInitialized", message=message)
+        for container in pod.init_containers:
+            await self._run_container(pod, container)
+            if container.exit_code != 0 or pod.stopping.is_set():
+                return
+        _set_condition(pod, "Initialized")
+        async with asyncio.TaskGroup() as group:
+            for container in pod.containers:
+                group.create_task(self._run_container(pod, container))
 
     def _exceed(self, pod: Pod) -> None:
         message = "Pod was active on the node longer than the specified deadline"
@@ -291,28 +333,73 @@ class Cluster:
         self.events.add(pod.object, "DeadlineExceeded", message, warning=True)
         self._stop(pod, pod.grace)
 
-    def _evict(self, pod: Pod) -> None:
-        message = "The node was low on resource: memory."
+    def _evict(self, pod: Pod, message: str) -> None:
         pod.status.update(reason="Evicted", message=message)
         self.events.add(pod.object, "Evicted", message, warning=True)
         self._stop(pod, 0)
 
     async def _run_container(self, pod: Pod, container: Container) -> None:
-        """From the image to the exit code; returns early, the container still waiting, when the pod is stopped."""
-        try:
-            container.program = self._images.program(container.image)
-        except ImageError as error:
-            await self._fail_to_pull(pod, container, error)
-            return
+        """From the image to the last exit code; returns early, the container still waiting, when the pod is stopped."""
+        program = await self._pull(pod, container)
+        while program is not None:
+            container.program = program
+            await self._run_once(pod, container, program)
+            if not await self._restarts(pod, container):
+                return
+            container.restart()
+
+    async def _pull(self, pod: Pod, container: Container) -> Program | None:
+        """What runs in place of the image; None when the pod is stopped before that is there."""
         if seconds := pod.faults.get("image-pull"):
             cause = faults.NO_IMAGE if seconds == FOR_EVER else faults.NO_REGISTRY
             await self._fail_to_pull(pod, container, cause, seconds)
-        if pod.stopping.is_set():
-            return
+        tries = 0
+        while not pod.stopping.is_set():
+            search = asyncio.create_task(self._runtime.program(container.image, container.pull_policy, self._images))
+            stop = asyncio.create_task(pod.stopping.wait())
+            await asyncio.wait([search, stop], return_when=asyncio.FIRST_COMPLETED)
+            stop.cancel()
+            if not search.done():
+                search.cancel()
+                break
+            try:
+                return search.result()
+            except ImageError as error:
+                await self._fail_to_pull(pod, container, error, self._back_off(tries))
+            tries += 1
+        return None
+
+    def _back_off(self, tries: int) -> float:
+        """Seconds until another try; ``tries`` were in vain before this one."""
+        return min(self._settings.back_off * 2.0 ** min(tries, 10), _LONGEST_BACK_OFF)
+
+    async def _restarts(self, pod: Pod, container: Container) -> bool:
+        """Whether a container that ended is to start again; waits until it may."""
+        policy = pod.object["spec"].get("restartPolicy") or "Always"
+        ended_well = container.exit_code == 0
+        if pod.stopping.is_set() or policy == "Never" or (ended_well and (container.init or policy == "OnFailure")):
+            return False
+        if container.restarts == 0:  # the first one comes at once
+            return True
+        seconds = self._back_off(container.restarts - 1)
+        name = container.name
+        message = f"back-off {seconds:g}s restarting failed container={name} pod={pod.metadata['name']}"
+        container.wait_for("CrashLoopBackOff", message)
+        self._save(pod)
+        self.events.add(pod.object, "BackOff", message, warning=True, container=name)
+        return not await _within(pod.stopping, seconds)
+
+    async def _run_once(self, pod: Pod, container: Container, program: Program) -> None:
+        """One start of a container, to its end."""
         container.log.open()
         try:
-            orders = self._orders(pod, container, container.program)
-            container.running = running = await self._runtime.start(orders)
+            container.running = running = await self._runtime.start(self._orders(pod, container, program))
+        except ConfigError as error:
+            container.wait_for("CreateContainerConfigError", str(error))
+            self._save(pod)
+            self.events.add(pod.object, "Failed", f"Error: {error}", warning=True, container=container.name)
+            await pod.stopping.wait()
+            return
         except (StartError, OSError, ValueError) as error:
             self._end(pod, container, START_ERROR, reason="StartError", message=str(error))
             return
@@ -327,7 +414,8 @@ class Cluster:
             return
         code = await _output_and_exit(running, container.log)
         error_text = running.start_error() if code == START_ERROR else None
-        self._end(pod, container, code, reason="StartError" if error_text else None, message=error_text)
+        reason = "StartError" if error_text else "OOMKilled" if code and running.oom_killed() else None
+        self._end(pod, container, code, reason=reason, message=error_text)
 
     async def _exit_with_faults(self, pod: Pod, container: Container, running: Running) -> tuple[int, str | None]:
         """The exit code, and the reason where a fault gives one."""
@@ -340,7 +428,8 @@ class Cluster:
         container.running = None
         held = FOR_EVER if "evicted" in pod.faults else pod.faults.get("slow-end", 0)
         interrupted = held > 0 and await _within(pod.stopping, held)
-        return code or (LOST_CODE if interrupted else 0), None
+        reason = "OOMKilled" if code and running.oom_killed() else None
+        return code or (LOST_CODE if interrupted else 0), reason
 
     def _end(self, pod: Pod, container: Container, code: int, *, reason: str | None, message: str | None) -> None:
         container.end(code, reason=reason, message=message)
@@ -349,8 +438,8 @@ class Cluster:
             self.events.add(pod.object, "Failed", f"Error: {message}", warning=True, container=container.name)
         container.log.close()
 
-    async def _fail_to_pull(self, pod: Pod, container: Container, error: ImageError, seconds: float = FOR_EVER) -> None:
-        """As the kubelet reports it: an error, then the back-off, for as long as the pod is there or ``seconds``."""
+    async def _fail_to_pull(self, pod: Pod, container: Container, error: ImageError, seconds: float) -> None:
+        """As the kubelet reports it: an error, then the back-off, until ``seconds`` are over or the pod is stopped."""
         name = container.name
 
         def report(reason: str, message: str, event: str, text: str) -> None:
@@ -358,8 +447,10 @@ class Cluster:
             self._save(pod)
             self.events.add(pod.object, event, text, warning=True, container=name)
 
-        if error.reason != "ErrImagePull":
+        if error.reason == "InvalidImageName":
             report(error.reason, error.message, "InspectFailed", f"Failed to apply default image tag: {error.message}")
+        elif error.reason != "ErrImagePull":
+            report(error.reason, error.message, "Failed", f"Error: {error.message}")
         else:
             self.events.add(pod.object, "Pulling", f'Pulling image "{container.image}"', container=name)
             text = f'Failed to pull image "{container.image}": {error.message}'
@@ -367,15 +458,19 @@ class Cluster:
             if not await _within(pod.stopping, _PULL_BACK_OFF):
                 text = f'Back-off pulling image "{container.image}"'
                 report("ImagePullBackOff", f"{text}: ErrImagePull: {error.message}", "BackOff", text)
-        await _within(pod.stopping, seconds - _PULL_BACK_OFF)
+        await _within(pod.stopping, FOR_EVER if error.reason == "InvalidImageName" else seconds - _PULL_BACK_OFF)
 
     def _orders(self, pod: Pod, container: Container, program: Program) -> Orders:
         declared = container.environment(pod.object, self._settings.secrets)
-        env = {"PATH": SEARCH_PATH, "HOME": str(TEMPORARY), "HOSTNAME": pod.metadata["name"]}
+        env = {"HOSTNAME": pod.metadata["name"]}
+        if not program.image:
+            env |= {"PATH": SEARCH_PATH, "HOME": str(TEMPORARY)}
         if program.argv:
             env |= dict(self._settings.image_environment) | declared
             env.pop("PYTHONHOME", None)
-            env |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "WTMO_CONTAINER": container.declared_json()}
+            env |= {"PYTHONUNBUFFERED": "1", "WTMO_CONTAINER": container.declared_json()}
+            if not program.image:  # an image says itself where its modules are
+                env["PYTHONPATH"] = str(ROOT)
         else:
             env |= declared
         container.folder.mkdir(parents=True, exist_ok=True)
@@ -385,12 +480,16 @@ class Cluster:
             folder=container.folder,
             mounts=tuple(self._mount(pod, mount) for mount in container.spec.get("volumeMounts") or []),
             own_command=not program.argv,
+            limits=Limits.of(container.spec),
+            image=program.image,
+            pod=pod.object,
+            container=container.spec,
         )
 
     def _mount(self, pod: Pod, mount: Json) -> Mount:
-        source = pod.folder / VOLUMES / mount["name"]
-        source.mkdir(parents=True, exist_ok=True)
-        return Mount(source, mount["mountPath"], bool(mount.get("readOnly")))
+        name = mount["name"]
+        read_only = bool(mount.get("readOnly")) or pod.volumes.read_only(name)
+        return Mount(pod.volumes.folder(name), mount["mountPath"], read_only)
 
     def _stop(self, pod: Pod, grace: float) -> None:
         """Ask all containers to end, and see to it after ``grace`` seconds."""
@@ -413,8 +512,8 @@ class Cluster:
         codes = " ".join(f"{each.name}={each.exit_code}" for each in pod.all_containers)
         log.info("pod %s ended: %s, exit codes %s", "/".join(pod.key), pod.status["phase"], codes)
         records.append(self._state, pod.object, pod.all_containers)
-        for name in (VOLUMES, CONTAINERS):
-            shutil.rmtree(pod.folder / name, ignore_errors=True)
+        pod.volumes.remove()
+        shutil.rmtree(pod.folder / CONTAINERS, ignore_errors=True)
         self._prune()
 
     async def _remove(self, pod: Pod) -> None:
@@ -437,18 +536,29 @@ class Cluster:
     # -- state on disk
 
     def _pod(self, item: Json, folder: Path, *, closed: bool) -> Pod:
+        initializes = bool(item["spec"].get("initContainers"))
+
         def containers(key: str) -> list[Container]:
             return [
                 Container(
                     spec,
                     ContainerLog(folder / f"{spec['name']}.log", closed=closed),
                     folder / CONTAINERS / spec["name"],
+                    init=key == "initContainers",
+                    state={"waiting": {"reason": "PodInitializing" if initializes else "ContainerCreating"}},
                 )
                 for spec in item["spec"].get(key) or []
             ]
 
-        wanted = faults.of(item["metadata"])
-        return Pod(item, folder, containers("initContainers"), containers("containers"), wanted)
+        memory = self._settings.memory / f"wtmo-pod-{folder.name}" if self._settings.memory else None
+        return Pod(
+            item,
+            folder,
+            containers("initContainers"),
+            containers("containers"),
+            Volumes(item["spec"], folder / VOLUMES, memory),
+            faults.of(item["metadata"]),
+        )
 
     def _save(self, pod: Pod) -> None:
         """Bring the object up to date with its containers and write it."""
@@ -492,12 +602,14 @@ class Cluster:
 
     def _recall(self, pod: Pod) -> None:
         statuses = [*pod.status.get("initContainerStatuses", []), *pod.status.get("containerStatuses", [])]
-        states = {status["name"]: status["state"] for status in statuses}
+        known = {status["name"]: status for status in statuses}
         for container in pod.all_containers:
-            container.state = states.get(container.name, container.state)
+            if status := known.get(container.name):
+                container.state, container.last_state = status["state"], status["lastState"]
+                container.restarts = status["restartCount"]
 
     def _lose(self, pod: Pod) -> None:
-        message = "the pod server was killed while this pod ran; its processes died with it"
+        message = "the pod server was killed while this pod ran; its processes were ended"
         pod.status.update(reason="NodeLost", message=message)
         pod.status.setdefault("startTime", pod.metadata["creationTimestamp"])
         for container in pod.all_containers:

@@ -1,8 +1,8 @@
 """A container of a pod: its environment, its arguments, its status.
 
 Where values come from: a literal as it is; ``fieldRef`` from the pod; a secret's key from the server's ``--secrets`` file, and
-if it is not there the text ``local-<key>``, a development value that opens nothing; a config map's key likewise
-``local-<key>``. ``envFrom`` gives every key that the file has for that secret; config maps give none.
+if it is not there the text ``local-<key>``, a development value that opens nothing, or with ``optional`` nothing; a config map's
+key likewise. ``envFrom`` gives every key that the file has for that secret; config maps give none.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wtmo.local.pods.events import timestamp
+from wtmo.local.pods.logs import ContainerLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from wtmo.local.pods.images import Program
-    from wtmo.local.pods.logs import ContainerLog
     from wtmo.local.pods.runtimes import Running
 
 Secrets = dict[str, dict[str, str]]
@@ -36,6 +36,9 @@ class Container:
     :param spec: as the pod states it.
     :param log: its output.
     :param folder: its own folder in the server's state.
+    :param init: whether it runs before the others.
+    :param restarts: how often it was started again.
+    :param last_state: how the start before ended: empty, or ``terminated``.
     :param state: Kubernetes' container state: one of ``waiting``, ``running``, ``terminated``.
     :param program: what runs in place of its image, once that is known.
     :param running: its processes, while it has any.
@@ -44,6 +47,9 @@ class Container:
     spec: dict[str, Any]
     log: ContainerLog
     folder: Path
+    init: bool = False
+    restarts: int = 0
+    last_state: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=lambda: {"waiting": {"reason": "ContainerCreating"}})
     program: Program | None = None
     running: Running | None = None
@@ -63,6 +69,18 @@ class Container:
         """How it ended; None if it did not."""
         ended = self.state.get("terminated")
         return int(ended["exitCode"]) if ended else None
+
+    @property
+    def pull_policy(self) -> str:
+        """Kubernetes' default depends on the tag."""
+        _, _, tag = self.image.partition("@")[0].rpartition("/")[2].partition(":")
+        always = tag in {"", "latest"} and "@" not in self.image
+        return str(self.spec.get("imagePullPolicy") or ("Always" if always else "IfNotPresent"))
+
+    @property
+    def previous_log(self) -> ContainerLog:
+        """The output of the start before."""
+        return ContainerLog(self.log.path.with_suffix(".previous.log"), closed=True)
 
     @property
     def words(self) -> list[str]:
@@ -93,8 +111,18 @@ class Container:
         self.state = {"terminated": {key: value for key, value in ended.items() if value is not None}}
         self.running = None
 
+    def restart(self) -> None:
+        """Make ready for another start; the log begins anew."""
+        if "terminated" in self.state:
+            self.last_state = self.state
+        self.restarts += 1
+        self.log.path.replace(self.previous_log.path)
+        self.log = ContainerLog(self.log.path)
+
     def wait_for(self, reason: str, message: str) -> None:
-        """It cannot start."""
+        """It cannot start, or not yet again."""
+        if "terminated" in self.state:
+            self.last_state = self.state
         self.state = {"waiting": {"reason": reason, "message": message}}
 
     def status(self) -> dict[str, Any]:
@@ -104,11 +132,11 @@ class Container:
             "name": self.name,
             "image": self.image,
             "imageID": "",
-            "ready": running,
+            "ready": self.exit_code == 0 if self.init else running,
             "started": running,
-            "restartCount": 0,
+            "restartCount": self.restarts,
             "state": self.state,
-            "lastState": {},
+            "lastState": self.last_state,
         }
 
     def declared(self) -> dict[str, Any]:
@@ -151,11 +179,12 @@ class Container:
             source = {key: value for key, value in (variable.get("valueFrom") or {}).items() if value}
             if field_reference := source.get("fieldRef"):
                 value = _field(pod, field_reference["fieldPath"])
-            elif key_reference := source.get("secretKeyRef"):
+            elif key_reference := source.get("secretKeyRef") or source.get("configMapKeyRef"):
                 key = key_reference["key"]
-                value = secrets.get(key_reference["name"], {}).get(key, f"local-{key}")
-            elif key_reference := source.get("configMapKeyRef"):
-                value = f"local-{key_reference['key']}"
+                known = secrets.get(key_reference["name"], {}) if "secretKeyRef" in source else {}
+                if key not in known and key_reference.get("optional"):
+                    continue
+                value = known.get(key, f"local-{key}")
             else:
                 value = expand(variable.get("value") or "", variables)
             variables[variable["name"]] = value

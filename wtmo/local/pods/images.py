@@ -1,4 +1,4 @@
-"""Which program stands for which image. There is no registry and nothing is pulled.
+"""Which program stands for which image. There is no registry and nothing is pulled, but by the Docker runtime.
 
 =============================================== =======================================================================
 image                                           program
@@ -39,17 +39,19 @@ class Program:
     :param argv: the program; the container's command and arguments follow. Empty: they are the program.
     :param expands: ``$(NAME)`` in them is replaced by the variable's value, as Kubernetes does. Off for the recorder, which
         prints them: a secret's value must not get into a log.
+    :param image: the image of the Docker engine in which it runs. Default: it runs on this machine.
     """
 
     name: str
     argv: tuple[str, ...] = ()
     expands: bool = True
+    image: str = ""
 
 
 class ImageError(Exception):
     """An image that cannot be run.
 
-    :param reason: the kubelet's word: ``InvalidImageName`` or ``ErrImagePull``.
+    :param reason: the kubelet's word: ``InvalidImageName``, ``ErrImagePull`` or ``ErrImageNeverPull``.
     """
 
     def __init__(self, reason: str, message: str) -> None:

@@ -9,6 +9,7 @@ object, on standard input so that no value of an environment variable reaches a 
 ``cwd``    its working directory, as the program sees it
 ``status`` path of a file to which the process id is written when all is set up, or ``error <text>`` when it can't be
 ``parent`` process id of the server: this process ends when that one is gone
+``groups`` control groups that it joins: paths of their ``cgroup.procs``
 ``root``   null (plain process) or what the root file system is made of: ``visible`` ``[[source, target], ...]`` (read-only),
            ``masked`` ``[path, ...]`` (shown empty), ``mounts`` ``[[source, target, read_only], ...]`` (volumes)
 ========== ============================================================================================================
@@ -56,13 +57,19 @@ def _checked(result: int, what: str) -> None:
         raise OSError(code, f"{what}: {os.strerror(code)}")
 
 
-def _mount_tmpfs(target: Path, mode: str) -> None:
-    options = f"mode={mode}".encode()
+def mount_tmpfs(target: Path, mode: str, *, size: int | None = None) -> None:
+    """Mount an empty file system in memory.
+
+    :param mode: permissions of its root, octal.
+    :param size: bytes that it holds. Default: the kernel's, half of the memory.
+    """
+    options = (f"mode={mode}" + (f",size={size}" if size is not None else "")).encode()
     flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV)
     _checked(_libc.mount(b"tmpfs", bytes(target), b"tmpfs", flags, options), f"cannot mount a tmpfs on {target}")
 
 
-def _mount_proc(target: Path) -> None:
+def mount_proc(target: Path) -> None:
+    """Mount the ``/proc`` of this process-id namespace."""
     flags = ctypes.c_ulong(_MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     _checked(_libc.mount(b"proc", bytes(target), b"proc", flags, None), f"cannot mount proc on {target}")
 
@@ -81,13 +88,13 @@ def _on_host(path: str) -> Path:
     return HOST / path.lstrip("/")
 
 
-def _enter_root(visible: list[list[str]], masked: list[str], mounts: list[list[Any]]) -> None:
-    """Make the container's root file system and move into it.
+def enter_root(visible: list[list[str]], masked: list[str], mounts: list[list[Any]]) -> None:
+    """Make the container's root file system and move into it. The process must have a mount namespace of its own.
 
     The host's root stays reachable under ``HOST`` until the end: paths under the host's ``/tmp`` and ``/run`` can then
     still be bound.
     """
-    _mount_tmpfs(TEMPORARY, "0755")
+    mount_tmpfs(TEMPORARY, "0755")
     old_root = TEMPORARY / HOST.name
     old_root.mkdir()
     _checked(_libc.pivot_root(bytes(TEMPORARY), bytes(old_root)), "cannot change the root")
@@ -103,18 +110,18 @@ def _enter_root(visible: list[list[str]], masked: list[str], mounts: list[list[A
             _bind(entry, target, read_only=True)
     for name in FRESH:
         (ROOT / name).mkdir()
-    _mount_proc(ROOT / "proc")
-    _mount_tmpfs(TEMPORARY, "1777")
+    mount_proc(ROOT / "proc")
+    mount_tmpfs(TEMPORARY, "1777")
     shared_memory = ROOT / "dev" / "shm"
     if shared_memory.is_dir():
-        _mount_tmpfs(shared_memory, "1777")
+        mount_tmpfs(shared_memory, "1777")
     for source, path in visible:
         if path.split("/")[1] in FRESH:
             Path(path).mkdir(parents=True, exist_ok=True)
             _bind(_on_host(source), Path(path), read_only=True)
     for path in masked:
         if Path(path).is_dir():
-            _mount_tmpfs(Path(path), "0755")
+            mount_tmpfs(Path(path), "0755")
     for source, path, read_only in mounts:
         target = Path(path)
         if target == HOST or HOST in target.parents:
@@ -142,8 +149,10 @@ def _prepare(orders: dict[str, Any]) -> int:
         parent = _parent_of(_parent_of(pid))
     if parent != orders["parent"]:
         raise OSError("the server died meanwhile")
+    for group in orders["groups"]:
+        Path(group).write_text("0", encoding="ascii")  # 0 is the process that writes
     if root is not None:
-        _enter_root(root["visible"], root["masked"], root["mounts"])
+        enter_root(root["visible"], root["masked"], root["mounts"])
     os.chdir(orders["cwd"])
     return pid
 
@@ -153,6 +162,7 @@ def main() -> None:
     orders = json.loads(sys.stdin.buffer.read())
     with Path(orders["status"]).open("w", encoding="utf-8") as status, Path(os.devnull).open("rb") as nothing:
         os.dup2(nothing.fileno(), sys.stdin.fileno())
+        os.dup2(sys.stdout.fileno(), sys.stderr.fileno())  # the other one is for what started this process
         try:
             pid = _prepare(orders)
             status.write(f"{pid}\n")

@@ -46,6 +46,11 @@ class ContainerLog:
         self._changed = asyncio.Event()
 
     @property
+    def path(self) -> Path:
+        """Its file."""
+        return self._path
+
+    @property
     def exists(self) -> bool:
         """Whether the container ever started."""
         return self._path.exists()

@@ -1,12 +1,15 @@
-"""How a container becomes processes on this machine.
+"""How a container becomes processes on this machine. A third way is :mod:`wtmo.local.pods.docker`.
 
 :class:`NamespaceRuntime` (Linux, as root or where unprivileged user namespaces are allowed): mount and process-id namespaces
 of its own, a fresh root (see :mod:`wtmo.local.pods.launch`), volumes, exec. The network is the machine's: the stand-ins listen on 127.0.0.1.
 
-:class:`ProcessRuntime` (macOS, or no namespaces): a plain process in a session of its own. There are no mounts, so of the
-volumes only ``/airflow/xcom`` is there, as the folder that ``WTMO_XCOM_DIR`` names. A container's own command (an image with no
-stand-in program) is refused, with one exception: the XCom sidecar, which is imitated. Of exec it answers the two commands that
-the XCom of ``KubernetesPodOperator`` consists of, running nothing, and refuses all else.
+:class:`ProcessRuntime` (macOS, or no namespaces): a plain process in a session of its own. There are no mounts: ``WTMO_VOLUMES``, a
+JSON object, says which folder of this machine each mount path stands for, and ``WTMO_XCOM_DIR`` the one for ``/airflow/xcom``. A
+container's own command (an image with no stand-in program) is refused, with one exception: the XCom sidecar, which is
+imitated. Of exec it answers the two commands that the XCom of ``KubernetesPodOperator`` consists of, running nothing, and
+refuses all else.
+
+Both enforce limits as :mod:`wtmo.local.pods.limits` tells; what exec runs is not counted.
 
 In both a container's processes get no variable of the server's environment but ``WTMO_PLATFORM``, by which the platform finds
 its processes, and die with the server, also on kill -9 (``PR_SET_PDEATHSIG``; a plain process's own children, and macOS, need the
@@ -25,8 +28,8 @@ import logging
 import os
 import signal
 import sys
-from asyncio.subprocess import DEVNULL, PIPE, STDOUT
-from dataclasses import dataclass, replace
+from asyncio.subprocess import DEVNULL, PIPE
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
@@ -34,17 +37,22 @@ from typing import TYPE_CHECKING, Protocol
 from wtmo.errors import WtmoError
 from wtmo.local.pods import launch, xcom
 from wtmo.local.pods.errors import ApiError, bad_request
+from wtmo.local.pods.limits import NO_LIMITS, ControlGroups, Group, Limits, watch_memory
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Self
+    from typing import Any, Self
+
+    from wtmo.local.pods.images import ImageTable, Program
 
 log = logging.getLogger(__name__)
 
 PLATFORM_VARIABLE = "WTMO_PLATFORM"
+VOLUMES_VARIABLE = "WTMO_VOLUMES"
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STATUS_FILE = "status"
+WRAPPER_FILE = "wrapper"  # what unshare says
 _LAUNCHER = (sys.executable, "-I", "-S", str(Path(launch.__file__).resolve()))
 _PROBE_TIMEOUT = 10.0
 _SETUP_TIMEOUT = 10.0
@@ -54,6 +62,10 @@ _REFUSED_CODE = 126  # a shell's code for what it may not run
 
 class StartError(Exception):
     """A container that cannot be started here, and why."""
+
+
+class ConfigError(Exception):
+    """A container that cannot be made of its spec: the kubelet lets it wait with ``CreateContainerConfigError``."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,10 @@ class Orders:
     :param env: its environment, whole.
     :param folder: the container's own, existing folder on this machine.
     :param own_command: no stand-in: ``argv`` is what the pod says.
+    :param limits: what it may use. Default: no limits.
+    :param image: the engine's image, for the runtime that has an engine.
+    :param pod: the pod's object, for what only some runtimes heed.
+    :param container: the container's spec, likewise.
     """
 
     argv: Sequence[str]
@@ -84,6 +100,10 @@ class Orders:
     folder: Path
     mounts: tuple[Mount, ...] = ()
     own_command: bool = False
+    limits: Limits = NO_LIMITS
+    image: str = ""
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    container: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Exec(Protocol):
@@ -116,6 +136,9 @@ class Running(Protocol):
     def start_error(self) -> str | None:
         """Why the program could not be started, known once it ended; None if it was."""
 
+    def oom_killed(self) -> bool:
+        """Whether it was killed because it used more memory than its limit, known once it ended."""
+
     def terminate(self) -> None:
         """Ask the program to end (SIGTERM)."""
 
@@ -134,11 +157,23 @@ class Runtime(Protocol):
 
     name: str
 
+    async def program(self, image: str, policy: str, images: ImageTable) -> Program:
+        """What runs in place of an image; pulls it where there is a registry.
+
+        :param policy: ``Always``, ``IfNotPresent`` or ``Never``.
+        :param images: the stand-ins.
+        :raises ImageError: nothing can.
+        """
+
     async def start(self, orders: Orders) -> Running:
         """Start a container.
 
         :raises StartError: if it cannot be.
+        :raises ConfigError: if it never can be.
         """
+
+    async def close(self) -> None:
+        """Let go of what it holds; no container runs any more."""
 
 
 def _exit_code(returncode: int) -> int:
@@ -159,14 +194,25 @@ async def _spawn(
 class _Launched:
     """A process that was handed its orders through :mod:`wtmo.local.pods.launch`."""
 
-    def __init__(self, process: Process, output: asyncio.StreamReader, orders: Orders) -> None:
+    def __init__(self, process: Process, output: asyncio.StreamReader, orders: Orders, group: Group) -> None:
         self.process = process
         self.output = output
         self._status = orders.folder / STATUS_FILE
+        self._wrapper = orders.folder / WRAPPER_FILE
+        self._group = group
+        self._oom_killed = False
+        self._memory = None if "memory" in group.folders else orders.limits.memory
 
     @classmethod
     async def launch(
-        cls, wrapper: Sequence[str], orders: Orders, *, root: object, cwd: str, platform: str | None
+        cls,
+        wrapper: Sequence[str],
+        orders: Orders,
+        *,
+        root: object,
+        cwd: str,
+        platform: str | None,
+        groups: ControlGroups,
     ) -> Self:
         """Start the launcher and hand it its orders.
 
@@ -178,25 +224,60 @@ class _Launched:
         (orders.folder / STATUS_FILE).unlink(missing_ok=True)
         marker = {PLATFORM_VARIABLE: platform} if platform else {}
         env = {"PATH": SEARCH_PATH} | marker
-        process, output = await _spawn([*wrapper, *_LAUNCHER], env=env, stdin=True, stderr=STDOUT)
+        group = groups.make(orders.limits)
+        try:
+            with (orders.folder / WRAPPER_FILE).open("wb") as said:
+                process, output = await _spawn([*wrapper, *_LAUNCHER], env=env, stdin=True, stderr=said.fileno())
+        except BaseException:
+            group.remove()
+            raise
         message = {
             "argv": list(orders.argv),
             "env": orders.env | marker,
             "cwd": cwd,
             "status": str(orders.folder / STATUS_FILE),
             "parent": os.getpid(),
+            "groups": group.entries,
             "root": root,
         }
         await _feed(process, json.dumps(message).encode())
         _end_input(process)
-        return cls(process, output, orders)
+        return cls(process, output, orders, group)
 
     async def wait(self) -> int:
-        return _exit_code(await self.process.wait())
+        watch = asyncio.create_task(self._watch(self._memory)) if self._memory else None
+        try:
+            code = _exit_code(await self.process.wait())
+        finally:
+            if watch is not None:
+                watch.cancel()
+        if code == 1 and self._status_lines() and self.wrapper_error():
+            code = 128 + signal.SIGKILL  # unshare fails to end as its child did: nobody can handle SIGKILL
+        self._oom_killed = self._oom_killed or self._group.oom_killed()
+        await asyncio.to_thread(self._group.remove)
+        return code
+
+    async def _watch(self, limit: int) -> None:
+        def kill() -> None:
+            self._oom_killed = True
+            self.kill()
+
+        await watch_memory(self.process.pid, limit, kill)
+
+    def kill(self) -> None:
+        """As :class:`Running` says."""
+        raise NotImplementedError
+
+    def oom_killed(self) -> bool:
+        return self._oom_killed
 
     def start_error(self) -> str | None:
         lines = self._status_lines()
         return lines[-1].removeprefix("error ") if lines and lines[-1].startswith("error ") else None
+
+    def wrapper_error(self) -> str:
+        """What the wrapper complained of."""
+        return self._wrapper.read_text(encoding="utf-8", errors="replace").strip() if self._wrapper.exists() else ""
 
     def pid(self) -> int | None:
         """The program's process id on this machine; None before all is set up, and after the end."""
@@ -287,7 +368,14 @@ class NamespaceRuntime:
 
     name = "namespace"
 
-    def __init__(self, *, visible: Iterable[Path], masked: Iterable[Path], platform: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        visible: Iterable[Path],
+        masked: Iterable[Path],
+        platform: str | None,
+        groups: ControlGroups | None = None,
+    ) -> None:
         user = () if os.geteuid() == 0 else ("--user", "--map-root-user")
         self._wrapper = (
             *("setpriv", "--pdeathsig", "KILL", "unshare"),
@@ -300,13 +388,28 @@ class NamespaceRuntime:
         self._visible = sorted(set(pairs), key=lambda pair: pair[1])
         self._masked = [str(path.resolve()) for path in masked]
         self._platform = platform
+        self.groups = groups or ControlGroups()
 
-    async def start(self, orders: Orders) -> Running:
+    async def program(self, image: str, policy: str, images: ImageTable) -> Program:
+        """The stand-in; nothing is pulled, whatever the policy."""
+        del policy
+        return images.program(image)
+
+    async def close(self) -> None:
+        """Remove the control groups."""
+        self.groups.close()
+
+    async def start(self, orders: Orders) -> _NamespaceContainer:
         """Start a container in namespaces of its own."""
         mounts = [[str(mount.source.resolve()), mount.target, mount.read_only] for mount in orders.mounts]
         root = {"visible": self._visible, "masked": self._masked, "mounts": mounts}
         container = await _NamespaceContainer.launch(
-            self._wrapper, orders, root=root, cwd=str(launch.TEMPORARY), platform=self._platform
+            self._wrapper,
+            orders,
+            root=root,
+            cwd=str(launch.TEMPORARY),
+            platform=self._platform,
+            groups=self.groups,
         )
         container.nsenter, container.env = self._nsenter, orders.env
         return container
@@ -318,14 +421,14 @@ class NamespaceRuntime:
         """
         try:
             async with asyncio.timeout(_PROBE_TIMEOUT):
-                container = await self.start(Orders(argv=["true"], env={"PATH": SEARCH_PATH}, folder=folder))
-                output = await container.output.read()
+                container = await self.start(_trial(folder))
+                await container.output.read()
                 code = await container.wait()
         except (OSError, TimeoutError) as error:
             return f"{type(error).__name__}: {error}"
         if code == 0:
             return None
-        return container.start_error() or output.decode(errors="replace").strip() or f"exit code {code}"
+        return container.start_error() or container.wrapper_error() or f"exit code {code}"
 
 
 class _PlainContainer(_Launched):
@@ -381,6 +484,9 @@ class _ImitatedSidecar:
 
     def start_error(self) -> str | None:
         return None
+
+    def oom_killed(self) -> bool:
+        return False
 
     def terminate(self) -> None:
         self._end(128 + signal.SIGTERM)
@@ -469,41 +575,90 @@ class ProcessRuntime:
 
     name = "process"
 
-    def __init__(self, *, platform: str | None) -> None:
+    def __init__(self, *, platform: str | None, groups: ControlGroups | None = None) -> None:
         self._platform = platform
+        self.groups = groups or ControlGroups()
+
+    async def program(self, image: str, policy: str, images: ImageTable) -> Program:
+        """The stand-in; nothing is pulled, whatever the policy."""
+        del policy
+        return images.program(image)
+
+    async def close(self) -> None:
+        """Remove the control groups."""
+        self.groups.close()
 
     async def start(self, orders: Orders) -> Running:
         """Start a container as a plain process, or the imitated sidecar."""
         folders = {mount.target.rstrip("/"): mount.source for mount in orders.mounts}
-        if others := sorted(folders.keys() - {xcom.FOLDER}):
-            raise StartError(f"the process runtime has no mounts: cannot offer a volume at {', '.join(others)}")
         folder = folders.get(xcom.FOLDER)
         if orders.own_command:
             if folder is not None and tuple(orders.argv) == xcom.SIDECAR_COMMAND:
                 return _ImitatedSidecar(folder)
             raise StartError("the process runtime has no isolation: it runs stand-ins and no container's own command")
         env = orders.env | {"HOME": str(orders.folder)} | ({xcom.FOLDER_VARIABLE: str(folder)} if folder else {})
+        if folders:
+            env[VOLUMES_VARIABLE] = json.dumps({target: str(source) for target, source in folders.items()})
         return await _PlainContainer.launch(
-            (), replace(orders, env=env), root=None, cwd=str(orders.folder), platform=self._platform
+            (),
+            replace(orders, env=env),
+            root=None,
+            cwd=str(orders.folder),
+            platform=self._platform,
+            groups=self.groups,
         )
+
+    async def probe(self, folder: Path) -> str | None:
+        """Run ``true``. Returns why that did not work, None if it did."""
+        container = await self.start(_trial(folder))
+        code = await container.wait()
+        return container.start_error() or (f"exit code {code}" if code else None)
+
+
+def _trial(folder: Path) -> Orders:
+    return Orders(argv=["true"], env={"PATH": SEARCH_PATH}, folder=folder, limits=Limits(memory=64 * 2**20, cpu=1))
 
 
 async def choose(
-    kind: str, *, visible: Iterable[Path], masked: Iterable[Path], platform: str | None, folder: Path
-) -> Runtime:
-    """The runtime that is asked for.
+    kind: str,
+    *,
+    visible: Iterable[Path],
+    masked: Iterable[Path],
+    platform: str | None,
+    folder: Path,
+    groups: ControlGroups,
+) -> NamespaceRuntime | ProcessRuntime:
+    """The runtime that is asked for, of the two that need no engine.
 
     :param kind: ``namespace``, ``process``, or ``auto``: namespaces if a container really starts, else processes.
     :param folder: an existing folder for the trial.
+    :param groups: control groups; left alone where a container can't join them.
     :raises WtmoError: ``namespace`` does not work here.
     """
-    if kind == "process":
-        return ProcessRuntime(platform=platform)
-    runtime = NamespaceRuntime(visible=visible, masked=masked, platform=platform)
-    reason = await runtime.probe(folder)
-    if reason is None:
-        return runtime
-    if kind == "namespace":
-        raise WtmoError(f"the namespace runtime does not work here: {reason}", fix="use --runtime process or auto")
-    log.warning("no Linux namespaces for pods (%s): they run as plain processes", reason)
-    return ProcessRuntime(platform=platform)
+    runtime: NamespaceRuntime | ProcessRuntime
+    if kind != "process":
+        runtime = NamespaceRuntime(visible=visible, masked=masked, platform=platform)
+        reason = await runtime.probe(folder)
+        if reason is None:
+            return await _with_groups(runtime, groups, folder)
+        if kind == "namespace":
+            raise WtmoError(f"the namespace runtime does not work here: {reason}", fix="use --runtime process or auto")
+        log.warning("no Linux namespaces for pods (%s): they run as plain processes", reason)
+    return await _with_groups(ProcessRuntime(platform=platform), groups, folder)
+
+
+async def _with_groups(
+    runtime: NamespaceRuntime | ProcessRuntime, groups: ControlGroups, folder: Path
+) -> NamespaceRuntime | ProcessRuntime:
+    """The runtime with as many of the groups as a container can really join."""
+    runtime.groups = groups
+    if groups.bases:
+        try:
+            reason = await runtime.probe(folder)
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if reason:
+            groups.close()
+            runtime.groups = ControlGroups({}, dict.fromkeys(("memory", "cpu"), f"a container can't join: {reason}"))
+    log.info("limits of containers: %s", runtime.groups)
+    return runtime

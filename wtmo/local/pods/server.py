@@ -2,12 +2,14 @@
 
 ========================================================== ============================================================
 ``GET /healthz``, ``GET /version``                         no token needed
+``GET /calls``                                             how often each route was called
 ``POST /api/v1/namespaces/{ns}/pods``                      create; 409, 422
 ``GET /api/v1/namespaces/{ns}/pods``, ``GET /api/v1/pods`` list; ``labelSelector``, ``fieldSelector``; no watch
 ``GET .../pods/{name}``                                    read
 ``PATCH .../pods/{name}``                                  merge or strategic merge, of labels and annotations
 ``DELETE .../pods/{name}``                                 ``gracePeriodSeconds`` in the query or the V1DeleteOptions
-``GET .../pods/{name}/log``                                ``container follow timestamps sinceSeconds sinceTime tailLines``
+``GET .../pods/{name}/log``                                ``container follow previous timestamps sinceSeconds sinceTime
+                                                           tailLines``
 ``GET .../pods/{name}/exec``                               websocket, ``v4.channel.k8s.io`` and ``v5``; no terminal
 ``GET .../events``                                         list, and with ``watch`` a stream of JSON lines
 ========================================================== ============================================================
@@ -28,6 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import WSMsgType, web
 
+from wtmo.local.calls import Calls
 from wtmo.local.pods import validation
 from wtmo.local.pods.errors import ApiError, bad_request
 from wtmo.local.pods.faults import ApiFaults
@@ -69,12 +72,15 @@ class Server:
 
     def application(self) -> web.Application:
         """The application; it stops the cluster when it is shut down."""
-        application = web.Application(middlewares=[self._errors, self._faults.middleware], client_max_size=LARGEST_BODY)
+        calls = Calls()
+        middlewares = [calls.middleware, self._errors, self._faults.middleware]
+        application = web.Application(middlewares=middlewares, client_max_size=LARGEST_BODY)
         namespace = "/api/v1/namespaces/{namespace}"
         pod = f"{namespace}/pods/{{name}}"
         application.add_routes([
             web.get("/healthz", self._healthz),
             web.get("/version", self._version),
+            calls.route(),
             web.get("/api/v1/pods", self._list),
             web.get(f"{namespace}/pods", self._list),
             web.post(f"{namespace}/pods", self._create),
@@ -167,16 +173,20 @@ class Server:
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
         pod, container = self._container(request)
+        source = container.log
         if _flag(request, "previous"):
-            raise bad_request(f"previous terminated container {container.name} not found: nothing is restarted here")
+            source = container.previous_log
+            if not source.exists:
+                name = request.match_info["name"]
+                raise bad_request(f'previous terminated container "{container.name}" in pod "{name}" not found')
         tail = validation.whole_number(request.query.get("tailLines"), "tailLines")
         since = _since(request)
-        if not container.log.exists:
+        if not source.exists:
             name, reason = request.match_info["name"], container.state.get("waiting", {}).get("reason", "ended before")
             raise bad_request(f'container "{container.name}" in pod "{name}" is waiting to start: {reason}')
         response = web.StreamResponse(headers={"Content-Type": "text/plain"})
         await response.prepare(request)
-        blocks = container.log.read(
+        blocks = source.read(
             follow=_flag(request, "follow"), timestamps=_flag(request, "timestamps"), since=since, tail=tail
         )
         if "log-cut" in pod.faults:

@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 from wtmo.local.pods.errors import ApiError, Cause, bad_request, invalid_pod
+from wtmo.local.pods.limits import quantity
 
 Json = dict[str, Any]
 
@@ -21,6 +22,10 @@ _FIELDS = re.compile(
     r"metadata\.(name|namespace|uid|labels\['[^']+'\]|annotations\['[^']+'\])"
     r"|spec\.(nodeName|serviceAccountName)|status\.(podIP|hostIP)"
 )
+_RESTART_POLICIES = ("Always", "OnFailure", "Never")
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+SECRET_KEY = re.compile(r"[-._A-Za-z0-9]{1,253}")
+_LARGEST_MODE = 0o777
 LABEL_RULE = "must be at most 63 of A-Z a-z 0-9 - _ . and start and end with a letter or digit"
 
 
@@ -68,11 +73,27 @@ class _Check:
             self.wrong(field, "Required value")
         return text
 
-    def whole_number(self, value: Any, field: str, *, least: int) -> None:
+    def whole_number(self, value: Any, field: str, *, least: int, most: int = LARGEST_NUMBER) -> None:
         if value is None:
             return
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST_NUMBER:
-            self.wrong(field, f"must be a whole number from {least} to {LARGEST_NUMBER}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            self.wrong(field, f"must be a whole number from {least} to {most}")
+
+    def one_of(self, value: Any, field: str, allowed: tuple[str, ...]) -> None:
+        if value is not None and value not in allowed:
+            self.wrong(field, f"Unsupported value: {str(value)[:80]!r}: supported values: {', '.join(allowed)}")
+
+    def quantity(self, value: Any, field: str) -> None:
+        if value is not None:
+            try:
+                quantity(value)
+            except ValueError as error:
+                self.wrong(field, str(error))
+
+    def flags(self, mapping: Json, names: tuple[str, ...], field: str) -> None:
+        for name in names:
+            if not isinstance(mapping.get(name), bool | None):
+                self.wrong(f"{field}.{name}", "must be true or false")
 
 
 def is_plain(text: str) -> bool:
@@ -106,13 +127,19 @@ def pod(body: Any, namespace: str) -> Json:
     if not containers:
         check.wrong("spec.containers", "Required value")
     seen: set[str] = set()
-    for field, container in [*check.items(spec.get("initContainers"), "spec.initContainers"), *containers]:
+    init_containers = check.items(spec.get("initContainers"), "spec.initContainers")
+    for field, container in init_containers:
+        if container.get("restartPolicy") is not None:
+            check.wrong(f"{field}.restartPolicy", "is not offered here: init containers that go on (native sidecars)")
+    _security_context(check, spec.get("securityContext"), "spec.securityContext")
+    for field, container in [*init_containers, *containers]:
         own_name = check.dns_label(container.get("name"), f"{field}.name")
         if own_name in seen:
             check.wrong(f"{field}.name", f"Duplicate value: {own_name!r}")
         seen.add(own_name)
         _container(check, container, field, volumes)
     check.whole_number(spec.get("terminationGracePeriodSeconds"), "spec.terminationGracePeriodSeconds", least=0)
+    check.one_of(spec.get("restartPolicy"), "spec.restartPolicy", _RESTART_POLICIES)
     check.whole_number(spec.get("activeDeadlineSeconds"), "spec.activeDeadlineSeconds", least=1)
     if check.causes:
         raise invalid_pod(name[:_LONGEST_NAME], tuple(check.causes))
@@ -187,9 +214,16 @@ def _volumes(check: _Check, spec: Json) -> set[str]:
     for field, volume in check.items(spec.get("volumes"), "spec.volumes"):
         name = check.dns_label(volume.get("name"), f"{field}.name")
         kinds = sorted(key for key, value in volume.items() if key != "name" and value is not None)
-        if kinds != ["emptyDir"]:
+        if kinds == ["emptyDir"]:
+            source = check.mapping(volume["emptyDir"], f"{field}.emptyDir")
+            check.one_of(source.get("medium"), f"{field}.emptyDir.medium", ("", "Memory"))
+            check.quantity(source.get("sizeLimit"), f"{field}.emptyDir.sizeLimit")
+        elif kinds == ["secret"]:
+            _secret_volume(check, check.mapping(volume["secret"], f"{field}.secret"), f"{field}.secret")
+        else:
+            offered = "emptyDir and secret"
             check.wrong(
-                field, f"{name}: volumes of kind {', '.join(kinds) or '(none)'} are not offered here, only emptyDir"
+                field, f"{name}: volumes of kind {', '.join(kinds) or '(none)'} are not offered, only {offered}"
             )
         if name in names:
             check.wrong(f"{field}.name", f"Duplicate value: {name!r}")
@@ -197,7 +231,42 @@ def _volumes(check: _Check, spec: Json) -> set[str]:
     return names
 
 
+def _secret_volume(check: _Check, source: Json, field: str) -> None:
+    check.text(source.get("secretName"), f"{field}.secretName")
+    check.whole_number(source.get("defaultMode"), f"{field}.defaultMode", least=0, most=_LARGEST_MODE)
+    check.flags(source, ("optional",), field)
+    for path, item in check.items(source.get("items"), f"{field}.items"):
+        if not SECRET_KEY.fullmatch(key := check.text(item.get("key"), f"{path}.key")):
+            check.wrong(f"{path}.key", f"Invalid value: {key[:80]!r}: must be of A-Z a-z 0-9 - _ .")
+        target = check.text(item.get("path"), f"{path}.path")
+        if not target or target.startswith("/") or not {"", ".", ".."}.isdisjoint(target.split("/")):
+            check.wrong(f"{path}.path", f"Invalid value: {target[:80]!r}: must be a relative path without . and ..")
+        check.whole_number(item.get("mode"), f"{path}.mode", least=0, most=_LARGEST_MODE)
+
+
+def _security_context(check: _Check, value: Any, field: str) -> None:
+    context = check.mapping(value, field)
+    for name in ("runAsUser", "runAsGroup"):
+        check.whole_number(context.get(name), f"{field}.{name}", least=0)
+    flags = ("runAsNonRoot", "readOnlyRootFilesystem", "allowPrivilegeEscalation", "privileged")
+    check.flags(context, flags, field)
+    check.mapping(context.get("seccompProfile"), f"{field}.seccompProfile")
+    capabilities = check.mapping(context.get("capabilities"), f"{field}.capabilities")
+    for name in ("add", "drop"):
+        listed = capabilities.get(name)
+        if not isinstance(listed, list | None) or not all(isinstance(each, str) for each in listed or []):
+            check.wrong(f"{field}.capabilities.{name}", "must be a list of names")
+
+
 def _container(check: _Check, container: Json, field: str, volumes: set[str]) -> None:
+    check.one_of(container.get("imagePullPolicy"), f"{field}.imagePullPolicy", _PULL_POLICIES)
+    if container.get("workingDir") is not None:
+        check.text(container["workingDir"], f"{field}.workingDir")
+    _security_context(check, container.get("securityContext"), f"{field}.securityContext")
+    resources = check.mapping(container.get("resources"), f"{field}.resources")
+    for kind in ("limits", "requests"):
+        for name, amount in check.mapping(resources.get(kind), f"{field}.resources.{kind}").items():
+            check.quantity(amount, f"{field}.resources.{kind}.{name}")
     if not check.text(container.get("image"), f"{field}.image").strip():
         check.wrong(f"{field}.image", "Required value")
     for key in ("command", "args"):

@@ -1,4 +1,4 @@
-"""Pod servers with TLS and a token, one of each runtime for a module."""
+"""Pod servers with TLS and a token, one of each runtime for a module; an engine for those that need one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.wtmo.local.pods.docker_engine import PYTHON_IMAGE, DockerEngine, NoEngineError
 from tests.wtmo.local.pods.support import Certificates, PodServer
+from utils.config import environment
 from wtmo.local.pods.runtimes import NamespaceRuntime
 
 if TYPE_CHECKING:
@@ -77,16 +79,37 @@ def namespaces(tmp_path_factory: pytest.TempPathFactory) -> str | None:
     return asyncio.run(runtime.probe(tmp_path_factory.mktemp("probe")))
 
 
+@pytest.fixture(scope="session")
+def engine() -> Iterator[DockerEngine]:
+    """A Docker engine for the whole run. In CI there must be one."""
+    try:
+        started = DockerEngine()
+    except NoEngineError as error:
+        if environment().get("CI") == "true":
+            pytest.fail(f"no Docker engine in CI: {error}")
+        pytest.skip(f"no Docker engine: {error}")
+    yield started
+    started.end()
+
+
 @pytest.fixture(scope="module")
 def make_server(
-    certificates: Certificates, namespaces: str | None, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    certificates: Certificates,
+    namespaces: str | None,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Callable[..., PodServer]]:
     servers: list[PodServer] = []
 
     def make(runtime: str, *options: str) -> PodServer:
         if runtime == "namespace" and namespaces:
             pytest.skip(f"no namespaces: {namespaces}")
-        servers.append(PodServer(tmp_path_factory.mktemp("server"), certificates, runtime, *options))
+        address = ""
+        if runtime == "docker":
+            address = request.getfixturevalue("engine").address
+            options = ("--stand-in-image", PYTHON_IMAGE, *options)
+        folder = tmp_path_factory.mktemp("server")
+        servers.append(PodServer(folder, certificates, runtime, *options, engine=address))
         return servers[-1]
 
     yield make
@@ -104,3 +127,9 @@ def server(request: pytest.FixtureRequest, make_server: Callable[..., PodServer]
 @pytest.fixture
 def api(server: PodServer) -> client.CoreV1Api:
     return server.api()
+
+
+@pytest.fixture(scope="module", params=["namespace", "process", "docker"])
+def every_server(request: pytest.FixtureRequest, make_server: Callable[..., PodServer]) -> PodServer:
+    """As ``server``, with the runtime that takes an engine."""
+    return make_server(request.param, "--back-off", "1")

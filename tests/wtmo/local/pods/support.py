@@ -103,8 +103,10 @@ def processes_with(word: str) -> list[int]:
 class PodServer:
     """One pod server. ``restart`` keeps its state and its port."""
 
-    def __init__(self, folder: Path, certificates: Certificates, runtime: str, *options: str) -> None:
+    def __init__(self, folder: Path, certificates: Certificates, runtime: str, *options: str, engine: str = "") -> None:
         self.folder = folder
+        self.runtime = runtime
+        self._engine = engine
         self.state = folder / "state"
         self.certificates = certificates
         with socket.socket() as free:
@@ -122,6 +124,7 @@ class PodServer:
 
     def start(self) -> None:
         env = environment() | {"PYTHONPATH": str(ROOT), "A_SECRET_OF_THE_SERVER": "must not leak"}
+        env["DOCKER_HOST"] = self._engine
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(self.argv, env=env, stderr=log, stdout=log)
         eventually("the pod server to answer", self._healthy)

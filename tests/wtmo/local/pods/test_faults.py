@@ -22,8 +22,8 @@ LINES = "print('first line'); print('second line'); print('third line')"
 
 
 @pytest.fixture(scope="module")
-def server(make_server: Callable[..., PodServer]) -> PodServer:
-    return make_server("process")
+def server(every_server: PodServer) -> PodServer:
+    return every_server
 
 
 @pytest.fixture

@@ -321,7 +321,7 @@ def serve(server: PodServer, **replaced: str) -> subprocess.CompletedProcess[str
         "--key": str(server.certificates.key), "--token-file": str(server.folder / "token"), "--runtime": "process",
     } | {f"--{name.replace('_', '-')}": value for name, value in replaced.items()}  # fmt: skip
     argv = [sys.executable, "-m", "wtmo.local.pods", *(word for pair in options.items() for word in pair)]
-    env = environment() | {"PYTHONPATH": str(ROOT)}
+    env = environment() | {"PYTHONPATH": str(ROOT), "DOCKER_HOST": "unix:///nowhere"}
     return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=30, check=False)
 
 
@@ -330,6 +330,7 @@ def test_wrong_options_say_what_is_wrong(make_server: Callable[..., PodServer], 
     (tmp_path / "empty").touch()
     (tmp_path / "list.json").write_text("[]")
     (tmp_path / "wrong.json").write_text('{"A": 1}')
+    (tmp_path / "key.json").write_text('{"A": {"../x": "y"}}')
     for options, said in (
         ({"port": str(server.port)}, f"cannot listen on 127.0.0.1:{server.port}"),
         ({"state": str(server.state)}, "another pod server uses"),
@@ -341,6 +342,8 @@ def test_wrong_options_say_what_is_wrong(make_server: Callable[..., PodServer], 
         ({"image_env": str(tmp_path / "wrong.json")}, "the value of A must be a text"),
         ({"secrets": str(tmp_path / "empty")}, "is not JSON"),
         ({"secrets": str(tmp_path / "wrong.json")}, "A must be an object"),
+        ({"secrets": str(tmp_path / "key.json")}, "has the key '../x'"),
+        ({"runtime": "docker"}, "no Docker engine answers at unix:///nowhere"),
     ):
         ended = serve(server, **options)
         assert (ended.returncode, "Traceback" in ended.stderr) == (2, False), ended.stderr

@@ -91,6 +91,43 @@ def test_hostile_label_values(value: object) -> None:
         ),
         ({"volumes": [{"name": "v", "hostPath": {"path": "/etc"}}]}, "spec.volumes[0]"),
         ({"volumes": [{"name": "v"}]}, "spec.volumes[0]"),
+        ({"volumes": [{"name": "v", "emptyDir": {"medium": "Tape"}}]}, "spec.volumes[0].emptyDir.medium"),
+        ({"volumes": [{"name": "v", "emptyDir": {"sizeLimit": "big"}}]}, "spec.volumes[0].emptyDir.sizeLimit"),
+        ({"volumes": [{"name": "v", "secret": {}}]}, "spec.volumes[0].secret.secretName"),
+        (
+            {"volumes": [{"name": "v", "secret": {"secretName": "s", "defaultMode": 0o1000}}]},
+            "spec.volumes[0].secret.defaultMode",
+        ),
+        (
+            {"volumes": [{"name": "v", "secret": {"secretName": "s", "optional": "yes"}}]},
+            "spec.volumes[0].secret.optional",
+        ),
+        (
+            {"volumes": [{"name": "v", "secret": {"secretName": "s", "items": [{"key": "../k", "path": "p"}]}}]},
+            "spec.volumes[0].secret.items[0].key",
+        ),
+        *(
+            (
+                {"volumes": [{"name": "v", "secret": {"secretName": "s", "items": [{"key": "k", "path": path}]}}]},
+                "spec.volumes[0].secret.items[0].path",
+            )
+            for path in ("", "/a", "../a", "a/../b", "a/", ".", "a//b")
+        ),
+        ({"restartPolicy": "Sometimes"}, "spec.restartPolicy"),
+        ({"securityContext": {"runAsUser": "root"}}, "spec.securityContext.runAsUser"),
+        ({"container": {"securityContext": {"privileged": 1}}}, "spec.containers[0].securityContext.privileged"),
+        (
+            {"container": {"securityContext": {"capabilities": {"drop": "ALL"}}}},
+            "spec.containers[0].securityContext.capabilities.drop",
+        ),
+        ({"container": {"imagePullPolicy": "Perhaps"}}, "spec.containers[0].imagePullPolicy"),
+        ({"container": {"resources": {"limits": {"memory": "-1"}}}}, "spec.containers[0].resources.limits.memory"),
+        ({"container": {"resources": {"requests": {"cpu": []}}}}, "spec.containers[0].resources.requests.cpu"),
+        ({"container": {"workingDir": 5}}, "spec.containers[0].workingDir"),
+        (
+            {"initContainers": [{"name": "side", "image": "x", "restartPolicy": "Always"}]},
+            "spec.initContainers[0].restartPolicy",
+        ),
         ({"terminationGracePeriodSeconds": -1}, "spec.terminationGracePeriodSeconds"),
         ({"terminationGracePeriodSeconds": 10**18}, "spec.terminationGracePeriodSeconds"),
         ({"activeDeadlineSeconds": True}, "spec.activeDeadlineSeconds"),

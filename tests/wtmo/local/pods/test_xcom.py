@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.cncf.kubernetes.utils import pod_manager
@@ -15,12 +15,26 @@ from kubernetes.stream import stream
 from tests.wtmo.local.pods.support import NAMESPACE, RECORDED, PodServer, eventually, log_of, phase, pod
 from wtmo.local.pods import xcom
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 pytestmark = pytest.mark.loopback
 
 WRITE = (
     "import os, pathlib, sys; d = pathlib.Path(os.environ.get('WTMO_XCOM_DIR', '/airflow/xcom'));"
     "(d / 'return.json').write_text(sys.argv[1])"
 )
+
+
+@pytest.fixture(scope="module")
+def server(every_server: PodServer) -> PodServer:
+    return every_server
+
+
+@pytest.fixture(scope="module")
+def plain(make_server: Callable[..., PodServer]) -> PodServer:
+    """A server with the process runtime."""
+    return make_server("process")
 
 
 def with_sidecar(api: client.CoreV1Api, body: dict[str, Any]) -> client.V1Pod:
@@ -80,9 +94,8 @@ def test_the_recorder_leaves_its_record(api: client.CoreV1Api) -> None:
     assert record == {"stand_in_for": RECORDED, "arguments": ["--json"], "environment": [], "secrets": []}
 
 
-def test_nothing_else_is_run_in_the_imitated_sidecar(api: client.CoreV1Api, server: PodServer) -> None:
-    if "process" not in server.argv:
-        pytest.skip("the sidecar is a real one")
+def test_nothing_else_is_run_in_the_imitated_sidecar(plain: PodServer) -> None:
+    api = plain.api()
     created = with_sidecar(api, pod("curious", "pass"))
 
     def execute(*command: str, typed: str = "") -> Any:
@@ -95,7 +108,7 @@ def test_nothing_else_is_run_in_the_imitated_sidecar(api: client.CoreV1Api, serv
         shell.run_forever(timeout=10)
         return shell
 
-    target = server.folder / "touched"
+    target = plain.folder / "touched"
     for shell in (
         execute("/bin/sh", "-c", f"touch {target}"),
         execute("touch", str(target)),
@@ -108,10 +121,9 @@ def test_nothing_else_is_run_in_the_imitated_sidecar(api: client.CoreV1Api, serv
     assert state(api, "curious", "airflow-xcom-sidecar").running
 
 
-def test_the_process_runtime_runs_no_containers_own_command(api: client.CoreV1Api, server: PodServer) -> None:
-    if "process" not in server.argv:
-        pytest.skip("it runs them, isolated")
-    target = server.folder / "own"
+def test_the_process_runtime_runs_no_containers_own_command(plain: PodServer) -> None:
+    api = plain.api()
+    target = plain.folder / "own"
     body = pod("own", image="alpine:3.24.2", container={"command": ["touch", str(target)], "args": []})
     api.create_namespaced_pod(NAMESPACE, body)
     eventually("the refusal", lambda: phase(api, "own") == "Failed")
