@@ -34,7 +34,7 @@ class GkeCluster:
 
 @dataclass(frozen=True)
 class Connections:
-    """Airflow connection ids."""
+    """Airflow connection ids. What each is for: :mod:`utils.connections`."""
 
     gke: str = "google_cloud_airflow_gke"
     shared_prod: str = "google_cloud_shared_prod"
@@ -42,6 +42,24 @@ class Connections:
     fivetran: str = "fivetran_default"
     slack: str = "slack_airflow_bot"
     smtp: str = "smtp_default"
+    netlify: str = "http_netlify_build_webhook"
+    dbt_cloud: str = "dbt_cloud"
+    adm_sftp: str = "adm_sftp"
+    tripactions_sftp: str = "tripactions_sftp"
+    jira: str = "eam_jira_connection_id"
+    merino_elasticsearch_prod: str = "merino_elasticsearch_prod"
+    merino_elasticsearch_stage: str = "merino_elasticsearch_stage"
+
+
+@dataclass(frozen=True)
+class Dataproc:
+    """Where Spark programs run."""
+
+    project_id: str = "airflow-dataproc"
+    region: str = "us-west1"
+    service_account: str = "dataproc-runner-prod@airflow-dataproc.iam.gserviceaccount.com"
+    staging_bucket: str = "moz-fx-data-prod-dataproc-scratch"
+    artifact_bucket: str = "moz-fx-data-prod-airflow-dataproc-artifacts"
 
 
 @dataclass(frozen=True)
@@ -73,7 +91,8 @@ class QueryTasks:
 
     :param engine: ``WTMO_QUERY_ENGINE``: ``pod`` (a pod of the bigquery-etl image) or ``native`` (BigQuery jobs, submitted
         by Airflow).
-    :param checkout: ``BQETL_CHECKOUT``, the folder of the bigquery-etl checkout that native tasks read when they run.
+    :param checkout: ``BQETL_CHECKOUT``, the bigquery-etl checkout that native tasks read when they run: its folder, or
+        ``bundle:<name>`` for a DAG bundle (:mod:`utils.bqetl.source`).
         Default: the sample's where a stand-in takes BigQuery's place, none in production.
     """
 
@@ -88,5 +107,8 @@ class QueryTasks:
 
 GKE = GkeCluster()
 CONNECTIONS = Connections()
+DATAPROC = Dataproc()
 WAREHOUSE_PROJECT = "moz-fx-data-shared-prod"
 ALERT_ADDRESS = "telemetry-alerts@mozilla.com"
+ALERT_CHANNEL = "#dataops-alerts"
+SLACK_USER = "airflow-bot"

@@ -34,8 +34,16 @@ class Image:
     @property
     def reference(self) -> str:
         """What a pod pulls: ``repository:tag``, or ``repository@sha256:...``."""
-        separator = "@" if self.tag.startswith("sha256:") else ":"
-        return f"{self.repository}{separator}{self.tag}"
+        return f"{self.repository}{_separator(self.tag)}{self.tag}"
+
+    @property
+    def floats(self) -> bool:
+        """Whether the tag names what was pushed last (``latest``, ``prod``), and not a version or a digest."""
+        return not any(character.isdigit() for character in self.tag)
+
+
+def _separator(tag: str) -> str:
+    return "@" if tag.startswith("sha256:") else ":"
 
 
 def _github(name: str) -> str:
@@ -141,17 +149,39 @@ IMAGES: dict[str, Image] = {image.name: image for image in _ALL}
 """Every image, by its name."""
 
 
-def image(name: str) -> str:
+def image(name: str, *, tag: str | None = None) -> str:
     """What a pod pulls for the image of that name: ``repository:tag``.
 
+    :param tag: another tag than the declared one, for a task whose release is set elsewhere:
+        ``{{ var.value.some_release }}``. To pin an image, change its declaration.
     :raises ValueError: no image has that name; the message lists the near ones.
     """
     try:
-        return IMAGES[name].reference
+        declared = IMAGES[name]
     except KeyError:
         raise ValueError(
             f"No image is named {name!r}. {did_you_mean(name, IMAGES)} A new one is a line in utils/images.py."
         ) from None
+    return declared.reference if tag is None else f"{declared.repository}{_separator(tag)}{tag}"
+
+
+def image_of(reference: str) -> Image | None:
+    """The declared image that a pod's reference is of, whatever its tag; None: it is not declared.
+
+    Of two images of one repository, the one whose tag it is.
+    """
+    of_repository = [image for image in IMAGES.values() if _repository(reference) == image.repository]
+    return next((image for image in of_repository if image.reference == reference), next(iter(of_repository), None))
+
+
+def _repository(reference: str) -> str:
+    head, slash, last = reference.partition("@")[0].rpartition("/")
+    return f"{head}{slash}{last.partition(':')[0]}"
+
+
+def floating() -> dict[str, Image]:
+    """The images whose tag floats, by name: what runs in them can change without a change of this repository."""
+    return {name: image for name, image in IMAGES.items() if image.floats}
 
 
 def repositories() -> frozenset[str]:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from typing import Any
 
 import pytest
 from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 
-from utils import constants
-from utils.images import IMAGES, Image, image, repositories
+from utils import connections, constants, secrets
+from utils.config import CONNECTIONS
+from utils.images import IMAGES, Image, floating, image, image_of, repositories
 from utils.names import did_you_mean
 from utils.pod_sizes import POD_SIZES, pod_size
 from utils.pools import EXTERNAL_TASK_SENSOR, POOLS
 from utils.secrets import pod_secrets
 from utils.tags import KNOWN_TAGS, Tag
+from utils.teams import TEAMS, team
+from utils.variables import VARIABLES
 
 
 def test_image_by_name() -> None:
@@ -63,11 +67,89 @@ def test_secret_by_short_name(group: str | None, key: str, expected: str) -> Non
 
 
 def test_secrets_keep_their_order_and_can_live_elsewhere() -> None:
-    secrets = pod_secrets("probe_scraper", B="b", A="a", secret="airflow-gke-secrets")
-    assert [(s.deploy_target, s.secret) for s in secrets] == [
+    found = pod_secrets(None, secret="airflow-gke-secrets", B="bqetl_semrush_api_key", A="bqetl_bigeye_api_key")
+    assert [(s.deploy_target, s.secret) for s in found] == [
         ("B", "airflow-gke-secrets"),
         ("A", "airflow-gke-secrets"),
     ]
+
+
+def test_a_key_alone_names_its_variable() -> None:
+    found = pod_secrets("fxci_etl", "pulse-password", FXCI_KEY="gcp-credentials")
+    assert [(s.deploy_target, s.key) for s in found] == [
+        ("PULSE_PASSWORD", "fxci_etl_secret__pulse-password"),
+        ("FXCI_KEY", "fxci_etl_secret__gcp-credentials"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "secret", "message"),
+    [
+        (
+            "probe_scraper",
+            "aws_acces_key",
+            "airflow-gke-restricted-secrets",
+            "aws_acces_key'. Did you mean .*aws_access_key'",
+        ),
+        (None, "docusign", "airflow-gke-restricted-secrets", "no declared key 'docusign'"),
+        (None, "docusign_jwt", "airflow-gke-secrets", "no declared key 'docusign_jwt'"),
+        (None, "docusign_jwt", "airflow-gke-secret", "No Kubernetes secret .* Did you mean 'airflow-gke-secrets'"),
+    ],
+)
+def test_a_key_that_is_not_declared(group: str | None, key: str, secret: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        pod_secrets(group, key, secret=secret)
+
+
+def test_every_declaration_says_what_it_is_for() -> None:
+    said = [
+        *(about for keys in secrets.DECLARED.values() for about in keys.values()),
+        *(variable.about for variable in VARIABLES.values()),
+        *(connection.about for connection in connections.DECLARED.values()),
+        *(pool.description for pool in POOLS),
+        *(team.about for team in TEAMS.values()),
+    ]
+    assert all(len(about) > 10 and about.endswith(".") for about in said)
+
+
+def test_every_secret_has_a_development_value() -> None:
+    values = secrets.development_values()
+    assert {secret: set(keys) for secret, keys in values.items()} == {s: set(k) for s, k in secrets.DECLARED.items()}
+    assert all(value for keys in values.values() for value in keys.values())
+    assert json.loads(json.dumps(values)) == values
+
+
+def test_every_connection_id_that_code_names_is_declared() -> None:
+    assert {getattr(CONNECTIONS, field.name) for field in fields(CONNECTIONS)} <= set(connections.DECLARED)
+
+
+def test_a_value_of_a_connection_is_a_template() -> None:
+    assert connections.connection_value(CONNECTIONS.adm_sftp, "extra_dejson.known_hosts") == (
+        "{{ conn.adm_sftp.extra_dejson.known_hosts }}"
+    )
+    with pytest.raises(ValueError, match=r"'adm_ftp' is declared. Did you mean 'adm_sftp'"):
+        connections.connection_value("adm_ftp", "host")
+
+
+def test_a_team_is_known_by_its_name() -> None:
+    assert team("ads").name == "ads"
+    with pytest.raises(ValueError, match=r"'adds'.*never persons.*Did you mean 'ads'.*utils/teams.py"):
+        team("adds")
+
+
+def test_floating_images_are_listed() -> None:
+    assert {"jetstream", "bigquery-queries"} <= set(floating())
+    assert not {"gke-pod-clean", "google-cloud-sdk-slim"} & set(floating())
+    assert not Image("a", "host/a", None, tag="sha256:abc0").floats
+    assert not Image("a", "host/a", None, tag="v1.2").floats
+
+
+def test_an_image_is_known_by_its_reference() -> None:
+    for name, declared in IMAGES.items():
+        assert image_of(declared.reference) == declared
+        assert image_of(image(name, tag="{{ var.value.release }}")) is not None
+    assert image_of(f"host:5000/{IMAGES['jetstream'].repository}:latest") is None
+    assert image_of("gcr.io/moz-fx-data-experiments/jetstream@sha256:0123") == IMAGES["jetstream"]
 
 
 def test_unknown_group_of_secrets() -> None:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
+from utils.callbacks import TellTeam
 from utils.defaults import default_args
 from utils.policy import check_dag
 from utils.retries import FaultRetryPolicy
 from utils.tags import Tag
+from utils.teams import TEAMS, Team
 
 ALERTS = "telemetry-alerts@mozilla.com"
 
 
 def test_defaults() -> None:
-    assert default_args(owner="team") == {
-        "owner": "team",
+    assert default_args(owner="ads") == {
+        "owner": "ads",
         "email": [ALERTS],
         "email_on_failure": True,
         "email_on_retry": True,
@@ -29,10 +32,51 @@ def test_defaults() -> None:
     }
 
 
+def test_an_owner_that_is_no_team_is_refused() -> None:
+    with pytest.raises(ValueError, match="No team is named 'someone'"):
+        default_args(owner="someone")
+
+
+def test_alerts_follow_the_team(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TEAMS, "ads", Team("ads", "About.", alert_address="ads@example.com", slack_channel="#ads"))
+    assert default_args(owner="ads")["email"] == [ALERTS, "ads@example.com"]
+    assert default_args(owner="ads", triaged=False)["email"] == ["ads@example.com"]
+    assert default_args(owner="ads", triaged=False)["email_on_failure"] is True
+
+
+def test_what_is_not_triaged_is_posted_to_the_team_and_mailed_to_nobody() -> None:
+    args = default_args(owner="ads", triaged=False)
+    assert (args["email"], args["email_on_failure"], args["email_on_retry"]) == ([], False, False)
+    assert args["on_failure_callback"] == [TellTeam("ads")]
+    assert "on_failure_callback" not in default_args(owner="ads")
+
+
+def test_the_team_is_told_in_its_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.providers.slack.notifications import slack
+
+    monkeypatch.setitem(TEAMS, "ads", Team("ads", "About.", slack_channel="#ads"))
+    posted: list[Any] = []
+
+    class Hook:
+        def __init__(self, **given: Any) -> None:
+            posted.append(given["slack_conn_id"])
+
+        def call(self, method: str, json: dict[str, Any]) -> None:
+            posted.extend([method, json])
+
+    monkeypatch.setattr(slack, "SlackHook", Hook)
+    ti = SimpleNamespace(dag_id="d", task_id="t", log_url="http://log")
+    TellTeam("ads")({"ti": ti, "run_id": "manual__1", "dag": DAG("d", schedule=None)})
+    assert posted[:2] == ["slack_airflow_bot", "chat.postMessage"]
+    assert posted[2]["channel"] == "#ads"
+    assert posted[2]["username"] == "airflow-bot"
+    assert posted[2]["text"] == "`d` failed at `t` (manual__1). <http://log|Log>"
+
+
 def test_a_dag_says_what_differs() -> None:
-    args = default_args(owner="team", retries=0, depends_on_past=True, max_active_tis_per_dag=1)
+    args = default_args(owner="ads", retries=0, depends_on_past=True, max_active_tis_per_dag=1)
     assert (args["retries"], args["depends_on_past"], args["max_active_tis_per_dag"]) == (0, True, 1)
-    assert default_args(owner="team")["retries"] == 2, "one DAG's answer is not another's default"
+    assert default_args(owner="ads")["retries"] == 2, "one DAG's answer is not another's default"
 
 
 @pytest.mark.parametrize(
@@ -41,13 +85,13 @@ def test_a_dag_says_what_differs() -> None:
 )
 def test_a_misspelt_key_is_refused(key: str, advice: str) -> None:
     with pytest.raises(TypeError, match=rf"no default argument '{key}'. Did you mean .*{advice}"):
-        default_args(owner="team", **{key: 1})
+        default_args(owner="ads", **{key: 1})
 
 
 @pytest.mark.parametrize("key", ["task_id", "dag", "kwargs", "self", "schedule_interval", "image"])
 def test_what_is_no_default_is_refused(key: str) -> None:
     with pytest.raises(TypeError, match=r"no default argument|multiple values"):
-        default_args(owner="team", **{key: 1})
+        default_args(owner="ads", **{key: 1})
 
 
 def test_airflow_itself_still_takes_any_key() -> None:
@@ -61,7 +105,7 @@ def dag(*, tags: list[str] | None = None, **args: Any) -> DAG:
         "some_dag",
         schedule=None,
         tags=[Tag.ImpactTier.tier_2] if tags is None else tags,
-        default_args=default_args(owner="team") | args,
+        default_args=default_args(owner="ads") | args,
     ) as made:
         EmptyOperator(task_id="a")
         EmptyOperator(task_id="b")

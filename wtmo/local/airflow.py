@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from utils import connections, variables
 from utils.config import GKE, ROOT
 from wtmo.local import tls
 
@@ -123,6 +124,13 @@ def environment(state: State, ports: Ports, secrets: dict[str, str], *, dags: Pa
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH": str(home / "bundles"),
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        # Airflow 3.3.2 sees every other end of a task at the next heartbeat only (supervisor.py looks before the process is
+        # gone, then waits): at its default a slot is held for 5 s more.
+        "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        # A scheduler that is killed takes its tasks with it here: that is seen after half a minute, and the loss of one
+        # task's process after two, not after five.
+        "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "30",
+        "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "120",
         # Runs are started by `wtmo day` and by hand; a DAG that is switched on must not catch up years.
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
     }
@@ -144,7 +152,7 @@ def bundle(name: str, path: Path) -> dict[str, Any]:
 
 
 def _connections(ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
-    """``resources/connections.json`` with its placeholders filled in, one variable a connection."""
+    """The declared connections with their placeholders filled in, one variable a connection."""
     values: dict[str, str] = {
         "service_account_key": secrets["service_account_key"],
         "service_token": secrets["service_token"],
@@ -158,10 +166,9 @@ def _connections(ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
             return {key: fill(inner) for key, inner in value.items()}
         return Template(value).substitute(values) if isinstance(value, str) else value
 
-    declared = json.loads((RESOURCES / "connections.json").read_text())
     return {
-        f"AIRFLOW_CONN_{name.upper()}": json.dumps(_port_as_number(fill(connection)))
-        for name, connection in declared.items()
+        f"AIRFLOW_CONN_{name.upper()}": json.dumps(_port_as_number(fill(connection.development)))
+        for name, connection in connections.DECLARED.items()
     }
 
 
@@ -170,5 +177,4 @@ def _port_as_number(connection: dict[str, Any]) -> dict[str, Any]:
 
 
 def _variables() -> dict[str, str]:
-    declared = json.loads((RESOURCES / "variables.json").read_text())
-    return {f"AIRFLOW_VAR_{name.upper()}": value for name, value in declared.items()}
+    return {f"AIRFLOW_VAR_{name.upper()}": value for name, value in variables.development_values().items()}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from utils import connections, variables
 from utils.config import ROOT
 from wtmo.local import airflow
 from wtmo.local.state import State
@@ -28,14 +29,20 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_every_declared_connection_is_a_valid_one_without_placeholders(environment: dict[str, str]) -> None:
     from airflow.sdk import Connection
 
-    declared = json.loads((ROOT / "resources" / "connections.json").read_text())
-    for name in declared:
+    for name, declared in connections.DECLARED.items():
         text = environment[f"AIRFLOW_CONN_{name.upper()}"]
         assert "${" not in text
         connection = Connection.from_json(text, conn_id=name)
-        assert connection.conn_type == declared[name]["conn_type"]
+        assert connection.conn_type == declared.development["conn_type"]
     smtp = json.loads(environment["AIRFLOW_CONN_SMTP_DEFAULT"])
     assert smtp["port"] == PORTS.smtp
+
+
+def test_every_variable_has_a_value_unless_templates_have_a_default(environment: dict[str, str]) -> None:
+    for name, variable in variables.VARIABLES.items():
+        value = environment.get(f"AIRFLOW_VAR_{name.upper()}")
+        assert (value is None) == (variable.development is None), name
+        assert value != "", name
 
 
 def test_the_key_file_in_the_connection_survives_its_line_breaks(environment: dict[str, str]) -> None:
