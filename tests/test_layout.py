@@ -96,14 +96,14 @@ def environment(source: Source) -> Iterator[str]:
 
 
 SPELLED = {
-    r"[\w.+-]+@[\w-]+\.[\w.]+": "an e-mail address: default_args(owner=<team>) gives the alert address",
+    r"\b(?!git@github\.com:)[\w.+-]+@[\w-]+\.[\w.]+": "an e-mail address: default_args(owner=<team>) gives the alert address",
     r":latest\b": "an image's tag: use utils.images.image(<name>)",
     r"\b(?:[\w-]+-docker\.pkg\.dev|gcr\.io|docker\.io)\b": "a registry: use utils.images.image(<name>)",
     rf"\b{re.escape(GKE.project_id)}\b": "the pod cluster's project: leave it out",
     rf"\b{re.escape(GKE.cluster_name)}\b": "the pod cluster: leave it out",
     r"\bSecret\(": "a raw secret: use utils.secrets.pod_secrets(<group>, VARIABLE=<key>)",
     **{
-        rf"\b{re.escape(getattr(CONNECTIONS, connection.name))}\b": (
+        rf"(?<!CONNECTIONS\.)\b{re.escape(getattr(CONNECTIONS, connection.name))}\b": (
             f"a connection id: use utils.config.CONNECTIONS.{connection.name}, or leave it out"
         )
         for connection in fields(CONNECTIONS)
@@ -182,6 +182,7 @@ DAG("d", doc_md=__doc__)
         (spelling, "dags/etl/d.py", f"cluster = '{GKE.cluster_name}'"),
         (spelling, "dags/etl/d.py", f"conn = '{CONNECTIONS.gke}'"),
         (spelling, "dags/etl/d.py", f"conn = '{CONNECTIONS.fivetran}'"),
+        (spelling, "dags/etl/d.py", "host = '{{ conn.adm_sftp.host }}'"),
         (spelling, "dags/etl/d.py", "secrets = [Secret('env', 'A', 'b', 'c')]"),
         (
             documentation,
@@ -203,6 +204,7 @@ def test_a_violation_is_found(rule: Rule, path: str, text: str) -> None:
     ("path", "text"),
     [
         ("dags/etl/d.py", SOUND_DAG),
+        ("dags/etl/d.py", SOUND_DAG + "url = 'git@github.com:mozilla/some.git'\nCONNECTIONS.dbt_cloud"),
         ("utils/gcp.py", "from operators.gcp_container_operator import GKEPodOperator"),
         ("utils/config.py", "import os\nos.environ"),
         ("wtmo/w.py", "from operators import x\nfrom utils import y\nfrom . import z\nimport os\nos.path"),

@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
+    from airflow.sdk import DAG
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,3 +23,12 @@ def bags() -> dict[str, DagBag]:
         folder: DagBag(dag_folder=str(ROOT / folder), bundle_path=ROOT / folder, bundle_name=folder)
         for folder in ("dags", "resources/sample/dags")
     }
+
+
+@pytest.fixture(scope="session")
+def dags(bags: dict[str, DagBag]) -> dict[str, DAG]:
+    """Every DAG, the sample's too, by its id."""
+    found = [dag for bag in bags.values() for dag in bag.dags.values()]
+    by_id = {dag.dag_id: dag for dag in found}
+    assert len(by_id) == len(found), f"a dag_id is used twice: {sorted(dag.dag_id for dag in found)}"
+    return by_id

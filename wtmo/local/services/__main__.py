@@ -23,6 +23,7 @@ from wtmo.errors import WtmoError
 from wtmo.local.services.connectors import read_connectors
 from wtmo.local.services.fivetran import Fivetran
 from wtmo.local.services.google_auth import GoogleAuth
+from wtmo.local.services.hooks import Hooks
 from wtmo.local.services.slack import SlackSink
 from wtmo.local.services.smtp import serve_smtp
 from wtmo.local.services.web import serve
@@ -56,9 +57,11 @@ async def run(arguments: argparse.Namespace) -> None:
         sync_seconds=arguments.sync_seconds,
         bigquery_url=arguments.bigquery_url,
     )
+    slack = SlackSink(outbox).app()
+    slack.add_routes(Hooks(outbox).routes())
     apps = {
         "fivetran": (fivetran.app(), arguments.fivetran_port),
-        "slack": (SlackSink(outbox).app(), arguments.slack_port),
+        "slack": (slack, arguments.slack_port),
         "google": (GoogleAuth(arguments.token_file).app(), arguments.google_port),
     }
     runners = []
