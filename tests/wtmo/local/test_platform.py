@@ -108,9 +108,9 @@ def fingerprint(running: Running, date: dt.date) -> dict[str, object]:
 
 
 def test_an_idle_platform_is_within_its_memory(running: Running) -> None:
-    from wtmo.bench import memory
+    from wtmo.bench.measure import memory, processes
 
-    assert memory(running.record) < IDLE_BYTES
+    assert memory(processes(running.record)) < IDLE_BYTES
 
 
 def test_both_days_are_green_with_the_rows_that_sql_counts(two_days: Running) -> None:
@@ -180,7 +180,7 @@ def test_status_and_bq_answer_people_and_programs(two_days: Running) -> None:
 
 
 def test_everything_listens_on_loopback_only(running: Running) -> None:
-    from wtmo.bench import processes
+    from wtmo.bench.measure import processes
 
     listening = [
         connection.laddr

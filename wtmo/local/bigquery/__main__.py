@@ -13,6 +13,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from wtmo.local.calls import Calls
+
 from .googlesql import THREAD_STACK, EvaluatorPool, compiled_module
 from .jobs import Jobs
 from .rest import MAX_UPLOAD, Api, errors_as_json
@@ -64,8 +66,9 @@ async def _serve(options: argparse.Namespace) -> None:
     jobs = Jobs(
         storage, pool, min_running=options.min_running, workers=options.instances + 2, storage_url=options.storage_url
     )
-    application = web.Application(middlewares=[errors_as_json], client_max_size=MAX_UPLOAD)
-    application.add_routes(Api(storage, pool, jobs).routes())
+    calls = Calls()
+    application = web.Application(middlewares=[calls.middleware, errors_as_json], client_max_size=MAX_UPLOAD)
+    application.add_routes([*Api(storage, pool, jobs).routes(), calls.route()])
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     stop = asyncio.Event()

@@ -1,0 +1,42 @@
+"""Pods that run until they are deleted, so that all their tasks wait at once; and a few that end meanwhile.
+
+The pod server holds a pod of the fault ``slow-end`` in phase Running when its program has ended: for whoever waits it is a
+pod like any other, and 500 of them need no memory and no processor.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from airflow.sdk import DAG
+
+from operators.gcp_container_operator import GKEPodOperator
+from utils.defaults import default_args
+from utils.images import image
+from utils.tags import Tag
+from wtmo.local.pods.faults import ANNOTATION
+
+FOR_HOURS = "slow-end=36000"
+FOR_SECONDS = "slow-end=10"
+
+for dag_id, pods, fault in (
+    ("bench_waiting_500", 500, FOR_HOURS),
+    ("bench_waiting_40", 40, FOR_HOURS),
+    ("bench_ending_8", 8, FOR_SECONDS),
+):
+    with DAG(
+        dag_id,
+        schedule=None,
+        start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
+        default_args=default_args(owner="data-engineering", retries=0, email_on_failure=False),
+        tags=[Tag.ImpactTier.tier_3],
+        max_active_tasks=pods,
+        doc_md=__doc__,
+    ):
+        for number in range(pods):
+            GKEPodOperator(
+                task_id=f"pod_{number:03}",
+                image=image("bq2sftp"),
+                arguments=["--number", str(number)],
+                annotations={ANNOTATION: fault},
+            )
