@@ -7,14 +7,18 @@ issue and has a test that fails on the provider's own class.
 Known limits of the provider, not corrected here: ``init_container_logs`` does nothing when deferrable
 (apache/airflow#72504), and of the callbacks ``on_pod_starting``, ``progress_callback`` and ``on_operator_resuming``
 don't run when deferrable. A log that is silent for five minutes is asked for again only then, so a connection that
-died without a word holds a task that follows its log for so long. A task that is marked as failed in the second between
-its deferral and the triggerer's first look leaves its pod: Airflow 3.3.2 drops the trigger without calling it.
+died without a word holds a task that follows its log for so long. Where Airflow calls neither ``on_kill`` nor a next
+try, :mod:`wtmo.orphans` ends the pod.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import random
 import re
 import sys
+import time
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -27,7 +31,7 @@ from airflow.providers.cncf.kubernetes.utils.container import (
     container_is_terminated,
     get_container_termination_message,
 )
-from airflow.providers.cncf.kubernetes.utils.pod_manager import PodManager, PodPhase
+from airflow.providers.cncf.kubernetes.utils.pod_manager import OnKillAction, PodManager, PodPhase
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
@@ -49,21 +53,32 @@ from urllib3.exceptions import HTTPError
 from utils.config import CONNECTIONS, GKE
 from utils.labels import label_value
 from utils.pod_sizes import pod_size
-from utils.tags import Tag
+from utils.tags import impact_tier
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from datetime import timedelta
 
-    from airflow.sdk import Context
-    from airflow.triggers.base import BaseTrigger
+    from airflow.sdk import Context, XComArg
+    from airflow.triggers.base import BaseTrigger, TriggerEvent
+    from kubernetes_asyncio.client import CoreV1Event
     from pendulum import DateTime
+
+    Words = Sequence[str] | XComArg | Callable[..., list[str]]
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _ACTIVE = {"Pending", "Running", "Unknown"}
 _TAIL_LINES = 20
 _HANDSHAKE = re.compile(r"Handshake status (\d{3})")
 _ANNOTATIONS = "workflow.telemetry.mozilla.org"
+
+REQUESTS_AT_ONCE = 50
+"""Requests of one triggerer to one cluster that may be open at once. An answer takes a millisecond or two to read: so many
+that come together stay below the 0.2 s after which Airflow reports the triggerer as blocked."""
+LONGEST_POLL = 10.0
+"""Seconds between two looks at a pod that runs for long."""
+OWNER = f"{_ANNOTATIONS}/task-instance"
+"""Annotation of a pod: the id of the task instance, one try, that waits for it. A pod without it outlives its task."""
 
 _clusters: dict[tuple[Any, ...], tuple[str, str]] = {}
 """Address and CA of each cluster that this process has looked up."""
@@ -134,11 +149,85 @@ class GKEPodHook(GKEKubernetesHook):
         return GKEPodClient(super().get_conn().configuration, self.get_credentials())
 
 
+class GKEPodAsyncClient(_TimeoutAsyncK8sApiClient):
+    """The client that all triggers of a cluster share: one pool of connections, one token, so many requests at once.
+
+    The provider makes a client for each request, with a TLS handshake and a login at Google's token service of its own:
+    500 waiting pods are 250 logins a second, and the triggerer does nothing else (no upstream issue found; google 22.8.0).
+
+    :param get_token: gives the token that is renewed in time; called once.
+    """
+
+    def __init__(self, configuration: Any, get_token: Callable[[], Awaitable[Any]]) -> None:
+        configuration.connection_pool_maxsize = 0  # no limit: a watch of events holds its connection while it lasts
+        super().__init__(configuration=configuration)
+        self.users = 0
+        self._get_token = get_token
+        self._token: Any = None
+        self._login = asyncio.Lock()
+        self._turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
+
+    async def call_api(self, *args: Any, **kwargs: Any) -> Any:
+        """Make a request when its turn comes, once more with a new token if it is answered 401."""
+        async with self._turns:
+            sent = await self._authorize()
+            try:
+                return await super().call_api(*args, **kwargs)
+            except AsyncApiException as error:
+                if error.status != HTTPStatus.UNAUTHORIZED:
+                    raise
+            if self._token.access_token == sent:  # else another request has seen to it
+                self._token.access_token = None
+            await self._authorize()
+            return await super().call_api(*args, **kwargs)
+
+    async def _authorize(self) -> str:
+        """Put the token into the headers; returns it."""
+        async with self._login:
+            self._token = self._token or await self._get_token()
+        # Shielded: a trigger that is cancelled while it waits would cancel the login, and with it all that wait for it.
+        token = str(await asyncio.shield(self._token.get()))
+        self.set_default_header("Authorization", f"Bearer {token}")
+        return token
+
+
+_async_clients: dict[tuple[Any, ...], GKEPodAsyncClient] = {}
+"""The clients that triggers hold, by event loop and cluster."""
+
+
 class GKEPodAsyncHook(GKEKubernetesAsyncHook):
     """The same correction as :class:`GKEPodHook`, for the triggerer."""
 
     sync_hook_class = GKEPodHook
     _succeeded: V1Pod | None = None
+    _held: GKEPodAsyncClient | None = None
+
+    @contextlib.asynccontextmanager
+    async def hold_client(self) -> AsyncGenerator[None, None]:
+        """Within the block all requests go through the client that every hook of the cluster shares."""
+        login = (self._hook_kwargs["gcp_conn_id"], str(self._hook_kwargs["impersonation_chain"]))
+        key = (asyncio.get_running_loop(), self._cluster_url, self._ssl_ca_cert, self.use_dns_endpoint, *login)
+        if key not in _async_clients:
+            _async_clients[key] = GKEPodAsyncClient(self._get_config(), self.get_token)
+        client = self._held = _async_clients[key]
+        client.users += 1
+        try:
+            yield
+        finally:
+            self._held = None
+            client.users -= 1
+            if not client.users:
+                del _async_clients[key]
+                await client.close()
+
+    @contextlib.asynccontextmanager
+    async def get_conn(self) -> AsyncGenerator[Any, None]:
+        """The client of :meth:`hold_client`, or one for this request."""
+        if self._held is not None:
+            yield self._held
+            return
+        async with super().get_conn() as client:
+            yield client
 
     async def get_pod(self, name: str, namespace: str) -> V1Pod:
         """The same as :meth:`GKEPodManager.read_pod`, for the triggerer."""
@@ -152,6 +241,16 @@ class GKEPodAsyncHook(GKEKubernetesAsyncHook):
         if pod.status.phase == PodPhase.SUCCEEDED:
             self._succeeded = pod
         return pod
+
+    def watch_pod_events(
+        self, name: str, namespace: str, resource_version: str | None = None, timeout_seconds: int = 30
+    ) -> AsyncGenerator[CoreV1Event, None]:
+        """The pod's events as they are now, once in ``timeout_seconds``: one request in place of a look and a watch.
+
+        The provider's watch makes a client for each, and closes none: "Unclosed client session" in the task's log (no
+        upstream issue found; cncf-kubernetes 10.25.0, kubernetes_asyncio 36).
+        """
+        return self.watch_pod_events_polling_fallback(name, namespace, resource_version, timeout_seconds)
 
     async def _load_config(self) -> Any:
         configuration = self._get_config()
@@ -220,9 +319,46 @@ class GKEPodTrigger(GKEStartPodTrigger):
 
     The provider's trigger neither gets nor serializes ``on_kill_action``, ``termination_grace_period``,
     ``startup_check_interval`` and ``log_events_on_startup`` (apache/airflow#66352 in part; google 22.8.0).
+
+    Hundreds of them share one client (:class:`GKEPodAsyncClient`) and look the less often the longer they wait.
     """
 
     _KEPT = ("on_kill_action", "termination_grace_period", "startup_check_interval", "log_events_on_startup")
+    _least_interval = 2.0
+
+    @property
+    def poll_interval(self) -> float:
+        """Seconds until the next look: a twentieth of the time that it has waited, at least the interval that the task
+        asks for and at most 10, give or take a tenth of it, so that pods that began together are not asked for together.
+        """
+        waited = time.time() - self.trigger_start_time.timestamp()
+        longest = max(LONGEST_POLL, self._least_interval)
+        return min(max(self._least_interval, waited / 20), longest) * random.uniform(0.9, 1.1)
+
+    @poll_interval.setter
+    def poll_interval(self, seconds: float) -> None:
+        self._least_interval = seconds
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait for the pod, with the client that all triggers of the cluster share."""
+        async with self.hook.hold_client():
+            async for event in super().run():
+                yield event
+
+    async def on_kill(self) -> None:
+        """Delete the pod, with the client that all triggers of the cluster share.
+
+        Airflow gives it 30 s. When a run of many tasks is ended, a login for each of them takes longer, and pods stay.
+        """
+        async with self.hook.hold_client():
+            await super().on_kill()
+
+    async def _wait_for_pod_start(self) -> Any:
+        # After a restart of the triggerer all pods have long started: there is no start to watch.
+        pod = await self._get_pod()
+        if pod.status.phase == PodPhase.PENDING:
+            return await super()._wait_for_pod_start()
+        return self.define_pod_container_state(pod)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Class path and arguments, all of them."""
@@ -230,7 +366,8 @@ class GKEPodTrigger(GKEStartPodTrigger):
         kept = {name: getattr(self, name) for name in self._KEPT}
         kept["on_kill_action"] = self.on_kill_action.value
         path = f"{GKEPodTrigger.__module__}.{GKEPodTrigger.__name__}"
-        return path, {**arguments, "use_dns_endpoint": self.use_dns_endpoint, **kept}
+        kept |= {"use_dns_endpoint": self.use_dns_endpoint, "poll_interval": self._least_interval}
+        return path, {**arguments, **kept}
 
     @cached_property
     def hook(self) -> GKEPodAsyncHook:
@@ -266,8 +403,9 @@ class GKEPodOperator(GKEStartPodOperator):
     the cluster of that connection; project, location and cluster name then say nothing.
 
     :param image: what the pod pulls, ``repository:tag``; see :func:`utils.images.image`. (templated)
-    :param arguments: arguments of the image's entrypoint, each one a string of its own. Default: the image's. (templated)
-    :param cmds: replaces the image's entrypoint. Default: the image's. (templated)
+    :param arguments: arguments of the image's entrypoint, each one a string of its own; or what makes such a list when the
+        task runs: the output of a task, or a function of ``context`` and ``jinja_env``. Default: the image's. (templated)
+    :param cmds: replaces the image's entrypoint, in the same forms. Default: the image's. (templated)
     :param env_vars: environment of the container, as a mapping or as ``V1EnvVar``. (templated)
     :param secrets: Kubernetes secrets; see :func:`utils.secrets.pod_secrets`.
     :param resources: the pod's size by name; see :mod:`utils.pod_sizes`. Default: the cluster's own.
@@ -305,8 +443,8 @@ class GKEPodOperator(GKEStartPodOperator):
         self,
         *,
         image: str,
-        arguments: Sequence[str] | None = None,
-        cmds: Sequence[str] | None = None,
+        arguments: Words | None = None,
+        cmds: Words | None = None,
         env_vars: dict[str, str] | list[Any] | None = None,
         secrets: Sequence[Any] | None = None,
         resources: str | None = None,
@@ -353,8 +491,8 @@ class GKEPodOperator(GKEStartPodOperator):
             container_resources = V1ResourceRequirements(requests=size.requests, limits=size.limits)
         super().__init__(
             image=image,
-            arguments=list(arguments) if arguments is not None else None,
-            cmds=list(cmds) if cmds is not None else None,
+            arguments=_words(arguments),
+            cmds=_words(cmds),
             env_vars=env_vars,
             secrets=list(secrets) if secrets is not None else None,
             container_resources=container_resources,
@@ -458,13 +596,44 @@ class GKEPodOperator(GKEStartPodOperator):
             _secure(pod)
         if context is not None:
             _identify(pod, self._identity(context), self.base_container_name)
+            if self.on_kill_action != OnKillAction.KEEP_POD:
+                pod.metadata.annotations = {**pod.metadata.annotations, OWNER: str(context["ti"].id)}
+        return pod
+
+    def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
+        """The pod of an earlier try if it still runs, from now on this try's; else a new one.
+
+        A pod that is being deleted runs on for as long as it was granted. The provider takes it for the pod to go on
+        with, so that a task which is cleared while it runs fails (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        if self.durable and context["ti"].try_number > 1:
+            selector = self._build_find_pod_label_selector(context)
+            listed = self.client.list_namespaced_pod(pod_request_obj.metadata.namespace, label_selector=selector)
+            for pod in listed.items:
+                if pod.metadata.deletion_timestamp is not None:
+                    self.log.info("Pod %s is being deleted; it is not gone on with", pod.metadata.name)
+                    self.patch_already_checked(pod)
+        pod = super().get_or_create_pod(pod_request_obj, context)
+        owner = str(context["ti"].id)
+        if pod is not pod_request_obj and (pod.metadata.annotations or {}).get(OWNER, owner) != owner:
+            try:
+                self.client.patch_namespaced_pod(
+                    name=pod.metadata.name,
+                    namespace=pod.metadata.namespace,
+                    body={"metadata": {"annotations": {OWNER: owner}}},
+                )
+            except ApiException as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                self.log.info("Pod %s is gone", pod.metadata.name)
+                return super().get_or_create_pod(pod_request_obj, context)
         return pod
 
     def _identity(self, context: Context) -> dict[str, str]:
         """What the pod runs for, by the last part of its label."""
         ti = context["ti"]
         dag = self.get_dag()
-        tier = next((tag for tag in Tag.ImpactTier if dag and tag in dag.tags), None)
+        tier = impact_tier(dag.tags) if dag else None
         identity = {
             "dag": ti.dag_id,
             "task": ti.task_id,
@@ -472,7 +641,7 @@ class GKEPodOperator(GKEStartPodOperator):
             "try": str(ti.try_number),
             "owner": self.owner,
         }
-        return identity | ({"tier": tier.name} if tier else {})
+        return identity | ({"tier": tier} if tier else {})
 
     # How it ends
 
@@ -618,6 +787,12 @@ class GKEPodOperator(GKEStartPodOperator):
     def _killed_message(pod: V1Pod | None) -> str:
         name = pod.metadata.name if pod is not None else "(none yet)"
         return f"The task was killed while it waited for pod {name}. The pod was deleted."
+
+
+def _words(given: Words | None) -> Any:
+    if isinstance(given, str):
+        raise TypeError(f"A command is a list of words, not {given!r}: a text would be taken letter by letter.")
+    return list(given) if isinstance(given, list | tuple) else given
 
 
 def _secure(pod: V1Pod) -> None:

@@ -19,6 +19,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from unittest.mock import AsyncMock
+from uuid import UUID
 
 import certifi
 import kubernetes
@@ -40,7 +42,9 @@ from urllib3.exceptions import ReadTimeoutError
 
 from operators import gcp_container_operator
 from operators.gcp_container_operator import (
+    OWNER,
     SAFE_TO_EVICT,
+    GKEPodAsyncClient,
     GKEPodAsyncHook,
     GKEPodClient,
     GKEPodHook,
@@ -97,7 +101,9 @@ class Cluster:
         return copy.deepcopy(pod)
 
     def list_namespaced_pod(self, namespace: str, label_selector: str) -> Any:
-        return SimpleNamespace(items=[copy.deepcopy(pod) for pod in self.pods.values()])
+        """All, but for those that the operator is done with."""
+        pods = [pod for pod in self.pods.values() if (pod.metadata.labels or {}).get("already_checked") != "True"]
+        return SimpleNamespace(items=[copy.deepcopy(pod) for pod in pods])
 
     def read_namespaced_pod(self, name: str, namespace: str) -> V1Pod:
         if self.script:
@@ -120,6 +126,8 @@ class Cluster:
         self.pods[name].status = status("Failed", exit_code=137)
 
     def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> None:
+        if name not in self.pods:
+            raise ApiException(status=404, reason="Not Found")
         metadata = self.pods[name].metadata
         metadata.labels = (metadata.labels or {}) | body["metadata"].get("labels", {})
         metadata.annotations = (metadata.annotations or {}) | body["metadata"].get("annotations", {})
@@ -170,6 +178,7 @@ class TaskInstance(SimpleNamespace):
 
 def context(operator: Any) -> Any:
     ti = TaskInstance(
+        id=UUID(int=2),
         dag_id="some_dag",
         task_id=operator.task_id,
         run_id="scheduled__2026-06-01T01:00:00+00:00",
@@ -293,6 +302,7 @@ def test_every_pod_says_what_it_runs_for_whatever_the_names() -> None:
         f"{prefix}/try": "2",
         f"{prefix}/owner": "Team & Co",
         f"{prefix}/tier": "tier_1",
+        OWNER: str(UUID(int=2)),
     }
     environment = {variable.name: variable.value for variable in pod.spec.containers[0].env}
     assert (environment["AIRFLOW_CTX_DAG_OWNER"], environment["AIRFLOW_CTX_DAG_TIER"]) == ("Team & Co", "tier_1")
@@ -503,6 +513,62 @@ def test_at_most_one_pod_a_try() -> None:
     cluster.script = [status("Succeeded", exit_code=0)]
     run(make(cluster=cluster))
     assert cluster.calls.count("create") == 1
+
+
+def next_try(cluster: Cluster, cls: type[Any] = GKEPodOperator) -> V1Pod:
+    """The pod of a try after one that was lost."""
+    operator = make(cls, cluster=cluster)
+    later = context(operator)
+    later["ti"].id, later["ti"].try_number = UUID(int=3), 3
+    pod: V1Pod = operator.get_or_create_pod(operator.build_pod_request_obj(later), later)
+    return pod
+
+
+def lost(cluster: Cluster, **options: Any) -> V1Pod:
+    operator = make(cluster=cluster, **options)
+    operator.get_or_create_pod(operator.build_pod_request_obj(context(operator)), context(operator))
+    return cluster.pod
+
+
+def test_a_pod_names_the_try_that_waits_for_it() -> None:
+    cluster = Cluster()
+    assert lost(cluster).metadata.annotations[OWNER] == str(UUID(int=2))
+    next_try(cluster)
+    assert cluster.pod.metadata.annotations[OWNER] == str(UUID(int=3))
+
+
+def test_a_pod_that_outlives_its_task_on_purpose_names_none() -> None:
+    assert OWNER not in lost(Cluster(), on_kill_action="keep_pod").metadata.annotations
+
+
+def test_a_pod_that_is_gone_before_it_could_be_taken_is_replaced() -> None:
+    class Late(Cluster):
+        def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> None:
+            self.pods.pop(name, None)
+            super().patch_namespaced_pod(name, namespace, body)
+
+    cluster = Late()
+    old = lost(cluster).metadata.name
+    assert next_try(cluster).metadata.name != old
+    assert cluster.calls == ["create", "create"]
+
+
+def deleted_meanwhile(cls: type[Any]) -> tuple[str, str]:
+    """The names of a pod that is being deleted, and of the one that the next try waits for."""
+    cluster = Cluster()
+    pod = lost(cluster)
+    pod.metadata.deletion_timestamp = datetime(2026, 6, 1, 2, tzinfo=UTC)
+    return pod.metadata.name, next_try(cluster, cls).metadata.name
+
+
+def test_a_pod_that_is_being_deleted_is_not_gone_on_with() -> None:
+    old, new = deleted_meanwhile(GKEPodOperator)
+    assert old != new
+
+
+def test_the_provider_still_goes_on_with_a_pod_that_is_being_deleted() -> None:
+    old, new = deleted_meanwhile(GKEStartPodOperator)
+    assert old == new
 
 
 # How it ends
@@ -883,6 +949,264 @@ async def test_request_timeout_in_the_triggerer(
     assert seen["headers"]["Authorization"] == "Bearer token"
 
 
+# Clients that nobody closes
+
+
+@pytest.mark.parametrize(("cls", "left_open"), [(GKEPodAsyncHook, 0), (GKEKubernetesAsyncHook, 1)])
+@pytest.mark.usefixtures("google")
+async def test_watching_events_leaves_no_client_open(
+    cls: type[Any], left_open: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = kubernetes_asyncio.client.CoreV1Event(
+        metadata=kubernetes_asyncio.client.V1ObjectMeta(resource_version="7"), involved_object=object()
+    )
+    open_watches = []
+
+    class Watch(kubernetes_asyncio.watch.Watch):
+        def __init__(self) -> None:
+            super().__init__()
+            open_watches.append(self)
+
+        async def stream(self, *_: Any, **__: Any) -> Any:
+            yield {"object": event}
+
+        async def close(self) -> None:
+            open_watches.remove(self)
+            await super().close()
+
+    def answered(answer: Any) -> Any:
+        return asyncio.sleep(0, answer)
+
+    hook = cls(cluster_url="https://cluster.example", ssl_ca_cert=CA, gcp_conn_id="google_cloud_airflow_gke")
+    pod = SimpleNamespace(status=SimpleNamespace(phase="Pending"))
+    monkeypatch.setattr(kubernetes_asyncio.watch, "Watch", Watch)
+    monkeypatch.setattr(hook, "get_token", lambda: answered(SimpleNamespace(get=lambda: answered("token"))))
+    monkeypatch.setattr(hook, "get_pod", lambda **_: answered(pod))
+    monkeypatch.setattr(hook, "get_pod_events", lambda *_: answered(SimpleNamespace(items=[event])))
+    events = hook.watch_pod_events(name="pod", namespace="default", resource_version=None, timeout_seconds=0)
+    assert await anext(events) is event
+    await events.aclose()
+    found = len(open_watches)
+    for watch in list(open_watches):
+        await watch.close()
+    assert found == left_open
+
+
+# Hundreds of triggers of one cluster
+
+
+class Login:
+    """A token of Google, as far as its users look at it: what ``get`` fetched is kept until it is taken away."""
+
+    def __init__(self) -> None:
+        self.access_token: str | None = None
+        self.logins = 0
+        self._fetching: asyncio.Task[None] | None = None
+
+    async def _fetch(self) -> None:
+        await asyncio.sleep(0)
+        self.logins += 1
+        self.access_token = f"token {self.logins}"
+
+    async def get(self) -> str | None:
+        if self.access_token is None:
+            self._fetching = self._fetching or asyncio.ensure_future(self._fetch())
+            await self._fetching
+            self._fetching = None
+        return self.access_token
+
+
+def async_hook(cls: type[Any] = GKEPodAsyncHook, login: Login | None = None) -> Any:
+    hook = cls(cluster_url="https://cluster.example", ssl_ca_cert=CA, gcp_conn_id="google_cloud_airflow_gke")
+    hook.get_token = AsyncMock(return_value=login or Login())
+    return hook
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, answer: Callable[[str], Any]) -> None:
+    """Answer every request of a client of the triggerer, by the header that carries the token."""
+
+    async def call_api(self: Any, *_: Any, **__: Any) -> Any:
+        return await answer(self.default_headers["Authorization"])
+
+    monkeypatch.setattr(kubernetes_asyncio.client.ApiClient, "call_api", call_api)
+
+
+async def clients_of_two(cls: type[Any]) -> list[Any]:
+    """The clients of two requests of each of two hooks, which hold a client where they can."""
+    clients = []
+    async with contextlib.AsyncExitStack() as stack:
+        for hook in (async_hook(cls), async_hook(cls)):
+            if hasattr(hook, "hold_client"):
+                await stack.enter_async_context(hook.hold_client())
+            for _ in range(2):
+                async with hook.get_conn() as client:
+                    clients.append(client)
+    return clients
+
+
+@pytest.mark.usefixtures("google")
+async def test_triggers_of_a_cluster_share_one_client_until_the_last_one_leaves() -> None:
+    clients = await clients_of_two(GKEPodAsyncHook)
+    assert len(set(clients)) == 1
+    assert clients[0].rest_client.pool_manager.closed
+    assert not gcp_container_operator._async_clients
+
+
+@pytest.mark.usefixtures("google")
+async def test_the_provider_still_makes_a_client_for_every_request() -> None:
+    assert len(set(await clients_of_two(GKEKubernetesAsyncHook))) == 4
+
+
+@pytest.mark.usefixtures("google")
+async def test_a_trigger_waits_with_the_shared_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    async def run(_: Any) -> Any:
+        held.extend(client.users for client in gcp_container_operator._async_clients.values())
+        yield await asyncio.sleep(0, "event")
+
+    monkeypatch.setattr(KubernetesPodTrigger, "run", run)
+    arguments = deferred(make(cluster=Cluster(), deferrable=True)).trigger.serialize()[1] | {"ssl_ca_cert": CA}
+    assert [event async for event in GKEPodTrigger(**arguments).run()] == ["event"]
+    assert held == [1]
+    assert not gcp_container_operator._async_clients
+
+
+@pytest.mark.usefixtures("google")
+async def test_pods_are_deleted_through_the_shared_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[int] = []
+
+    async def on_kill(_: Any) -> None:
+        await asyncio.sleep(0)
+        held.extend(client.users for client in gcp_container_operator._async_clients.values())
+
+    monkeypatch.setattr(KubernetesPodTrigger, "on_kill", on_kill)
+    arguments = deferred(make(cluster=Cluster(), deferrable=True)).trigger.serialize()[1] | {"ssl_ca_cert": CA}
+    await asyncio.gather(*(GKEPodTrigger(**arguments).on_kill() for _ in range(2)))
+    assert held == [2, 1], "the second comes while the first has it, and stays when it has gone"
+    assert not gcp_container_operator._async_clients
+
+
+@pytest.mark.usefixtures("google")
+async def test_one_login_serves_all_and_is_renewed_when_it_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"Bearer token 1"}
+    sent: list[str] = []
+
+    async def answer(token: str) -> None:
+        sent.append(token)
+        await asyncio.sleep(0)
+        if token in refused:
+            raise kubernetes_asyncio.client.ApiException(status=401)
+
+    answered(monkeypatch, answer)
+    login = Login()
+    hook = async_hook(login=login)
+    async with hook.hold_client(), hook.get_conn() as client:
+        await asyncio.gather(*(client.call_api() for _ in range(5)))
+        await client.call_api()
+        assert login.logins == 2
+        assert hook.get_token.await_count == 1
+        assert sent[-1] == "Bearer token 2"
+        refused.add("Bearer token 2")
+        refused.add("Bearer token 3")
+        with pytest.raises(kubernetes_asyncio.client.ApiException):
+            await client.call_api()
+
+
+@pytest.mark.usefixtures("google")
+async def test_not_more_requests_at_once_than_the_triggerer_bears(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gcp_container_operator, "REQUESTS_AT_ONCE", 3)
+    open_now, most = 0, 0
+
+    async def answer(_: str) -> None:
+        nonlocal open_now, most
+        open_now += 1
+        most = max(most, open_now)
+        await asyncio.sleep(0)
+        open_now -= 1
+
+    answered(monkeypatch, answer)
+    hook = async_hook()
+    async with hook.hold_client(), hook.get_conn() as client:
+        await asyncio.gather(*(client.call_api() for _ in range(10)))
+    assert most == 3
+
+
+@pytest.mark.usefixtures("google")
+async def test_a_trigger_that_is_cancelled_does_not_take_the_login_from_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def answer(token: str) -> str:
+        return await asyncio.sleep(0, token)
+
+    answered(monkeypatch, answer)
+    login = Login()
+    go_on = asyncio.Event()
+
+    async def fetch() -> None:
+        await go_on.wait()
+        login.access_token = "token"
+
+    monkeypatch.setattr(login, "_fetch", fetch)
+    hook = async_hook(login=login)
+    async with hook.hold_client(), hook.get_conn() as client:
+        first, second = (asyncio.ensure_future(client.call_api()) for _ in range(2))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        assert await second == "Bearer token"
+        assert first.cancelled()
+
+
+@pytest.mark.parametrize(
+    ("asked", "waited", "seconds"), [(2, 0, 2), (2, 40, 2), (2, 100, 5), (2, 86400, 10), (30, 86400, 30)]
+)
+@pytest.mark.usefixtures("google")
+def test_a_pod_that_has_run_for_long_is_looked_at_less_often(
+    asked: float, waited: float, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = deferred(make(cluster=Cluster(), deferrable=True, poll_interval=asked)).trigger.serialize()[1]
+    trigger = GKEPodTrigger(**arguments)
+    assert trigger.serialize()[1]["poll_interval"] == asked
+    monkeypatch.setattr(time, "time", lambda: trigger.trigger_start_time.timestamp() + waited)
+    intervals = [trigger.poll_interval for _ in range(50)]
+    assert seconds * 0.9 <= min(intervals) < max(intervals) <= seconds * 1.1
+
+
+async def watched(cls: type[Any], pod_phase: str) -> int:
+    """How often a trigger that begins to wait watches the pod's events."""
+    operator = make(cluster=Cluster(), deferrable=True, log_events_on_startup=True)
+    arguments = deferred(operator).trigger.serialize()[1]
+    if cls is GKEStartPodTrigger:
+        for name in ("on_kill_action", "termination_grace_period", "startup_check_interval", "log_events_on_startup"):
+            del arguments[name]
+    trigger = cls(**arguments)
+    pods = [status(pod_phase), status("Running"), status("Running")]
+    monkey = AsyncMock(side_effect=lambda **_: V1Pod(metadata=k8s.V1ObjectMeta(name="name"), status=pods.pop(0)))
+    trigger.__dict__["hook"] = SimpleNamespace(get_pod=monkey)
+    watch = AsyncMock()
+
+    async def start(**_: Any) -> None:
+        await asyncio.sleep(0)  # the watch begins
+
+    trigger.__dict__["pod_manager"] = SimpleNamespace(watch_pod_events=watch, await_pod_start=start)
+    assert await trigger._wait_for_pod_start() == "running"
+    return watch.call_count
+
+
+@pytest.mark.usefixtures("google")
+async def test_only_a_pod_that_has_not_started_has_a_start_to_watch() -> None:
+    assert await watched(GKEPodTrigger, "Running") == 0
+    assert await watched(GKEPodTrigger, "Pending") == 1
+
+
+@pytest.mark.usefixtures("google")
+async def test_the_provider_still_watches_the_start_of_a_pod_that_runs() -> None:
+    assert await watched(GKEStartPodTrigger, "Running") == 1
+
+
 # A token that is refused, a command that is refused
 
 
@@ -1099,6 +1423,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
     (GKEPodOperator, "invoke_defer_method", lambda patch: test_a_kubernetes_connection_sends_it_to_any_cluster(patch)),
     (GKEPodOperator, "defer", lambda _: test_it_defers_with_every_option()),
     (GKEPodOperator, "build_pod_request_obj", lambda _: test_a_pod_may_do_only_what_it_needs()),
+    (
+        GKEPodOperator,
+        "get_or_create_pod",
+        lambda _: test_a_pod_that_is_being_deleted_is_not_gone_on_with(),
+    ),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "_write_logs", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "cleanup", lambda _: test_a_killed_task_is_never_a_success()),
@@ -1123,6 +1452,33 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         GKEPodAsyncHook,
         "_load_config",
         lambda patch: asyncio.run(test_request_timeout_in_the_triggerer(GKEPodAsyncHook, 60, patch)),
+    ),
+    (
+        GKEPodAsyncHook,
+        "watch_pod_events",
+        lambda patch: asyncio.run(test_watching_events_leaves_no_client_open(GKEPodAsyncHook, 0, patch)),
+    ),
+    (
+        GKEPodAsyncHook,
+        "get_conn",
+        lambda _: asyncio.run(test_triggers_of_a_cluster_share_one_client_until_the_last_one_leaves()),
+    ),
+    (
+        GKEPodAsyncClient,
+        "call_api",
+        lambda patch: asyncio.run(test_one_login_serves_all_and_is_renewed_when_it_is_refused(patch)),
+    ),
+    (GKEPodTrigger, "run", lambda patch: asyncio.run(test_a_trigger_waits_with_the_shared_client(patch))),
+    (GKEPodTrigger, "on_kill", lambda patch: asyncio.run(test_pods_are_deleted_through_the_shared_client(patch))),
+    (
+        GKEPodTrigger,
+        "_wait_for_pod_start",
+        lambda _: asyncio.run(test_only_a_pod_that_has_not_started_has_a_start_to_watch()),
+    ),
+    (
+        GKEPodTrigger,
+        "poll_interval",
+        lambda patch: test_a_pod_that_has_run_for_long_is_looked_at_less_often(2, 100, 5, patch),
     ),
     (GKEPodTrigger, "serialize", lambda _: test_it_defers_with_every_option()),
     (GKEPodTrigger, "hook", lambda _: test_it_defers_with_every_option()),

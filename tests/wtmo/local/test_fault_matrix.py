@@ -9,13 +9,14 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
 import airflow_client.client as airflow
+import psutil
 import pytest
 from kubernetes import client as kubernetes
 
 from tests.wtmo.local.fault_matrix import CELLS, OUTCOMES, REASONS, TABLE, WAYS, Cell
 from utils.config import ROOT
 from utils.labels import label_value
-from wtmo.local import api, platform
+from wtmo.local import api, platform, warehouse
 from wtmo.local.pods import records
 from wtmo.local.state import PlatformRecord, State, marked_processes
 
@@ -157,7 +158,7 @@ def killed(running: Platform) -> dict[str, Any]:
     def all_run() -> bool:
         states, pods = running.states(dag), running.look()
         waits = {name for name, state in states.items() if state in {"running", "deferred"}}
-        # A task that is marked before the triggerer has begun to wait leaves its pod: Airflow drops the trigger unseen.
+        # A task that is marked before the triggerer has begun to wait is the matter of another test.
         triggers = all("Checking pod" in running.log(dag, name) for name in busy if name.endswith("deferrable"))
         return busy <= waits and triggers and all(pods.get((dag, name)) == "Running" for name in busy)
 
@@ -205,3 +206,68 @@ def test_kill_9_while_the_pod_runs(running: Platform, killed: dict[str, Any], wa
     value = api.call(airflow.XComApi(running.client).get_xcom_entry, "killed", task.task_id, RUN, "return_value")
     assert "--some" in str(value.actual_instance.value)
     assert task.try_number == (2 if way == "sync" else 1)
+
+
+@pytest.fixture(scope="module")
+def orphaned(running: Platform) -> dict[str, Any]:
+    """The tasks of ``orphaned``, which end or are cleared before the triggerer has begun to wait for them."""
+    dag, waiting = "orphaned", {"marked_failed", "marked_success", "cleared", "goes_on"}
+
+    def triggerer() -> Any:
+        record = PlatformRecord.load(running.state)
+        assert record
+        return record.services["triggerer"]
+
+    running.wait(lambda: triggerer().state == "running", "the triggerer to run", 90)
+    stopped = psutil.Process(triggerer().pid)
+    for process in [stopped, *stopped.children(recursive=True)]:
+        process.suspend()
+    running.start(dag)
+
+    def all_wait() -> bool:
+        states, pods = running.states(dag), running.look()
+        deferred = {name for name, state in states.items() if state == "deferred"} == {*waiting, "query"}
+        return deferred and all(pods.get((dag, name)) == "Running" for name in {*waiting, "last_try_killed"})
+
+    running.wait(all_wait, "the tasks to wait for their pods", 120)
+    assert not any("Checking pod" in running.log(dag, name) for name in waiting)
+    instances = airflow.TaskInstanceApi(running.client)
+    for name, state in (("marked_failed", "failed"), ("marked_success", "success"), ("query", "failed")):
+        marked = airflow.PatchTaskInstanceBody(new_state=airflow.TaskInstanceState(state))
+        api.call(instances.patch_task_instance, dag, RUN, name, marked)
+    name = airflow.ClearTaskInstancesBodyTaskIdsInner("cleared")
+    cleared = airflow.ClearTaskInstancesBody(dry_run=False, dag_run_id=RUN, task_ids=[name], only_failed=False)
+    api.call(instances.post_clear_task_instances, dag, cleared)
+    os.kill(worker(running, str(running.tasks(dag)["last_try_killed"].id)), signal.SIGKILL)
+    stopped.kill()
+    return running.finish(dag, 180)
+
+
+@pytest.mark.parametrize(
+    ("task_id", "state"),
+    [
+        ("marked_failed", "failed"),
+        ("marked_success", "success"),
+        ("cleared", "success"),
+        ("goes_on", "success"),
+        ("last_try_killed", "failed"),
+    ],
+)
+def test_a_pod_that_nobody_is_told_to_end(
+    running: Platform, orphaned: dict[str, Any], task_id: str, state: str
+) -> None:
+    task = orphaned[task_id]
+    assert task.state.value == state, running.log("orphaned", task_id)
+    assert running.left_running("orphaned", task) < GRACE
+    made = {key[2]: n for key, n in running.made().items() if key[:2] == ("orphaned", label_value(task_id))}
+    assert made["1"] == 1
+    assert made == {"1": 1} or (task_id == "cleared" and made["2"] == 1)
+
+
+def test_a_job_that_nobody_is_told_to_cancel(running: Platform, orphaned: dict[str, Any]) -> None:
+    task = orphaned["query"]
+    assert task.state.value == "failed"
+    (job,) = warehouse.client(running.record).list_jobs(all_users=True)
+    running.wait(lambda: job.reload() or job.state == "DONE", "the job to be cancelled", GRACE)
+    assert job.error_result["reason"] == "stopped"
+    assert (job.ended - task.end_date).total_seconds() < GRACE

@@ -1,4 +1,4 @@
-"""A task for each cell of the fault matrix, and tasks whose processes are killed while their pod runs."""
+"""A task for each cell of the fault matrix, and tasks that end, or whose processes do, while their pod or job runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from airflow.sdk import DAG
 
 from operators.gcp_container_operator import GKEPodOperator
 from tests.wtmo.local.fault_matrix import CELLS, START_SECONDS
+from utils.config import ROOT
 from utils.defaults import default_args
+from utils.gcp import bigquery_etl_query
 from utils.images import image
 from utils.tags import Tag
 from wtmo.local.pods.faults import ANNOTATION
@@ -54,3 +56,20 @@ with DAG(
             annotations={ANNOTATION: "slow-end=60"},
             **POD,
         )
+
+with DAG("orphaned", schedule=None, default_args=default_args(owner="data-engineering", retries=0), **COMMON):
+    for task_id in ("marked_failed", "marked_success"):
+        GKEPodOperator(task_id=task_id, annotations={ANNOTATION: "slow-end=600"}, **POD)
+    GKEPodOperator(task_id="cleared", annotations={ANNOTATION: "slow-end=30"}, **POD)
+    GKEPodOperator(task_id="goes_on", annotations={ANNOTATION: "slow-end=60"}, **POD)
+    GKEPodOperator(task_id="last_try_killed", deferrable=False, annotations={ANNOTATION: "slow-end=600"}, **POD)
+    bigquery_etl_query(
+        task_id="query",
+        destination_table="days_v1",
+        dataset_id="native_derived",
+        date_partition_parameter=None,
+        parameters=["submission_date:DATE:2026-06-01"],
+        arguments=["--label=wtmo-min-running-ms:600000"],
+        engine="native",
+        checkout=str(ROOT / "tests" / "wtmo" / "local" / "native_dags" / "bigquery-etl"),
+    )
