@@ -12,10 +12,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
-export PORT DATE SEEDS
+SEED ?= 1
+TASKS ?= 300
+MINUTES ?= 45
+
+export PORT DATE SEEDS SEED TASKS MINUTES
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status day test lint format compose-env lock bench docs clean
+.PHONY: help setup up down status day test lint format compose-env lock bench soak docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,8 +70,11 @@ lock: $(STAMP) ## Compile requirements*.in into requirements*.txt, the same for 
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements.in -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
 
-bench: $(STAMP) ## Measure: set-up, start, imports, parsing, tasks, pods, queries
-	@$(BIN)/python -m wtmo.bench
+bench: $(STAMP) ## Measure: set-up, start, imports, tasks, pods, queries by both engines, 500 waiting pods (ARGS="waiting --json" for some)
+	@$(BIN)/python -m wtmo.bench $(ARGS)
+
+soak: $(STAMP) ## Run TASKS=300 under every fault at once, components killed at random by SEED=1, at most MINUTES=45; settle the account
+	@exec $(BIN)/python -m wtmo.local.soak --seed "$$SEED" --tasks "$$TASKS" --minutes "$$MINUTES"
 
 docs: $(STAMP) ## Check that every page the docs link to exists
 	@$(BIN)/pytest -q tests/test_docs.py

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from wtmo.errors import WtmoError
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Generator, Sequence
 
+    from rich.progress import TaskID
+
+    from wtmo.imports.run import Outcome as ImportOutcome
+    from wtmo.imports.verdicts import Report
     from wtmo.local.day import TaskResult
 
 app = typer.Typer(
@@ -46,6 +51,7 @@ ClientsOption = Annotated[int, typer.Option("--clients", min=1, help="How many c
 
 SAMPLE_DATE = "2026-06-01"
 CLIENTS = 40
+DEFAULT_IMPORTS = DEFAULT_STATE / "imports"
 
 # A file or a pipe has no width: a table is not folded there.
 out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -116,19 +122,30 @@ def up(
     date: DateOption = SAMPLE_DATE,
     seeds: SeedsOption = None,
     clients: ClientsOption = CLIENTS,
+    faults: Annotated[
+        str | None,
+        typer.Option("--faults", metavar="SEED:RATE", help="Give this share of the pods a fault by this seed."),
+    ] = None,
     tied: TiedOption = False,
 ) -> None:
     """Start the platform, run one logical day, and leave it running. Ctrl-C before that ends it all."""
     from wtmo.local import day as logical_day
     from wtmo.local import platform
+    from wtmo.local.components import Supplies
+    from wtmo.local.pods.faults import Chance
 
     with _errors():
         if tied:
             _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
-        results = None
-        with _progress("start") as report, platform.platform(place, report, port=port, keep=True) as record:
+        if faults:
+            Chance.parse(faults)
+        supplies, results = Supplies(faults=faults), None
+        with (
+            _progress("start") as report,
+            platform.platform(place, report, port=port, supplies=supplies, keep=True) as record,
+        ):
             if day:
                 results = _run_day(place, record, logical, seeds, clients, report)
         if results is not None:
@@ -317,6 +334,169 @@ def airflow(context: typer.Context, state: StateOption = DEFAULT_STATE) -> None:
         environment = platform.airflow_environment(place, platform.require_running(place))
     command = [sys.executable, "-m", "airflow", *context.args]
     raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+@app.command("import")
+def import_(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE|status",
+            help="A folder, the top of a git repository, or a git URL; `status`: show what is held back (a folder of "
+            "that name is ./status).",
+        ),
+    ],
+    ref: Annotated[
+        str | None, typer.Option(help="Branch, tag or full commit id. Default: the repository's HEAD.")
+    ] = None,
+    into: Annotated[Path, typer.Option(help="Folder that the served files are kept in.")] = DEFAULT_IMPORTS,
+    only: Annotated[str | None, typer.Option(metavar="GLOB", help="Only files whose path below dags/ matches.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; compare each DAG before and after its translation too.")
+    ] = False,
+    max_held: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the files above which an import stops and changes nothing.")
+    ] = 0.1,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring generated DAGs in: translate each file, load it in a sandbox, serve what passes.
+
+    Exit status: 0 when all files are served, 1 when one is held back (or, with --check, differs), 2 when nothing was done.
+    """
+    from wtmo.imports import run
+    from wtmo.imports.source import open_source
+    from wtmo.imports.status import read_status
+    from wtmo.imports.store import Store
+
+    with _errors():
+        store = Store(into.resolve())
+        if source == "status":
+            _show_imports(read_status(store, time.time()), as_json)
+            return
+        options = run.Options(only=only, max_held=max_held)
+        with _import_progress() as report:
+            if check:
+                outcome = run.run_check(
+                    lambda mirror: open_source(source, ref=ref, mirror=mirror), options, report=report
+                )
+            else:
+                outcome = run.run_import(
+                    open_source(source, ref=ref, mirror=store.mirror), store, options, report=report
+                )
+        if as_json:
+            print_json({**asdict(outcome), "exit_status": outcome.exit_status})
+        else:
+            _show_import(outcome)
+        raise typer.Exit(outcome.exit_status)
+
+
+@contextlib.contextmanager
+def _import_progress() -> Generator[Report, None, None]:
+    """Show how far an import is on standard error: a bar on a terminal, now and then a line otherwise."""
+    if not err.is_terminal:
+
+        def show(line: str, done: int = 0, total: int = 0) -> None:
+            if done in {0, total} or done % 50 == 0:
+                err.print(f"import: {line}" + (f" {done} of {total}" if total else ""), markup=False, highlight=False)
+
+        yield show
+        return
+    with Progress(
+        "{task.description}", BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err
+    ) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def show_bar(line: str, done: int = 0, total: int = 0) -> None:
+            if not total:
+                progress.console.print(line, markup=False, highlight=False)
+                return
+            # A further round has another total: a bar of its own.
+            key = f"{line}/{total}"
+            if key not in bars:
+                bars[key] = progress.add_task(_escape(line), total=total)
+            progress.update(bars[key], completed=done)
+
+        yield show_bar
+
+
+def _show_import(outcome: ImportOutcome) -> None:
+    told = outcome.status
+    rules = told.get("rules") or {}
+    if rules:
+        rows = [{"rule": rule, "files": of["files"], "changes": of["changes"]} for rule, of in rules.items()]
+        out.print(_table(rows, right=("files", "changes")))
+    _show_held(told)
+    if outcome.differences:
+        out.print(_table([asdict(difference) for difference in outcome.differences]))
+    if "files" in told:
+        held = told["held_back"]
+        rows = [
+            {"files": told["files"] - len(held), "outcome": "passed"},
+            {"files": len(held), "outcome": "held back"},
+            {"files": len(told["retired"]), "outcome": "vanished upstream"},
+        ]
+        out.print(_table(rows, right=("files",)))
+    last = f"{outcome.outcome}: {outcome.why}" if outcome.why else outcome.outcome
+    out.print(f"{last}. Served: {outcome.version or 'nothing'}", markup=False, highlight=False)
+
+
+def _show_held(told: dict[str, Any]) -> None:
+    from wtmo.imports.status import age, held_of, seconds_of
+
+    def ago(date: str | None) -> str:
+        return age(time.time() - seconds_of(date)) if date else ""
+
+    held = held_of(told)
+    if held:
+        rows = []
+        for entry in held:
+            problem, serves = entry["problems"][0], entry["serves"]
+            more = len(entry["problems"]) - 1
+            rows.append({
+                "held back": entry["file"] + (f":{problem['line']}" if problem["line"] else ""),
+                "reason": problem["reason"] + (f" (and {more} more)" if more else ""),
+                "since commit": (entry["commit"] or "")[:12],
+                "subject": entry["subject"],
+                "age": ago(entry["date"]),
+                "serves": ((serves["commit"] or "")[:12] or serves["blob"][:12]) if serves else "nothing",
+            })
+        out.print(_table(rows))
+    if retired := told.get("retired"):
+        rows = [
+            {
+                "vanished": entry["file"],
+                "by commit": (entry["commit"] or "")[:12],
+                "age": ago(entry["date"]),
+                "until": entry["until"][:10],
+                "outcome": entry["outcome"],
+            }
+            for entry in retired
+        ]
+        out.print(_table(rows))
+
+
+def _show_imports(told: dict[str, Any], as_json: bool) -> None:
+    from wtmo.imports.status import age
+
+    if as_json:
+        print_json(told)
+        return
+    _show_held(told)
+    where, last = told.get("source") or {}, told["last"]
+    lines = []
+    if told["version"]:
+        commit = f", commit {where['commit'][:12]} of {age(told['age'])} ago" if where.get("commit") else ""
+        ref = f" {where['ref']}" if where.get("ref") else ""
+        lines.append(f"serves {told['served']} files of {where['url']}{ref}{commit}")
+    else:
+        lines.append("serves nothing yet")
+    if told["source_age"] is not None:
+        lines.append(f"read the source {age(told['source_age'])} ago")
+    if last:
+        why = f": {last['why']}" if last.get("why") else ""
+        since = f" (since {last['failing_since']})" if last.get("failing_since") else ""
+        lines.append(f"last import {last['outcome']}{since}{why}")
+    out.print("\n".join(lines), markup=False, highlight=False)
 
 
 def print_json(value: Any) -> None:

@@ -16,6 +16,7 @@ import psutil
 from utils.config import ROOT, environment
 from wtmo.errors import WtmoError
 from wtmo.local import airflow
+from wtmo.local.components import Supplies
 from wtmo.local.guard import sweep
 from wtmo.local.state import PlatformRecord, State, check_port
 
@@ -52,10 +53,12 @@ class Launch:
 
     :param port: of the UI; 0 takes a free one.
     :param dags: a folder of DAGs to serve beside the repository's. Default: none.
+    :param supplies: what the stand-ins are given. Default: the sample's, and no faults.
     :raises WtmoError: when the port is taken or the folder can't be written.
     """
 
-    def __init__(self, state: State, *, port: int, dags: Path | None = None) -> None:
+    def __init__(self, state: State, *, port: int, dags: Path | None = None, supplies: Supplies | None = None) -> None:
+        supplies = supplies or Supplies()
         self.state = state
         logs = state.folder("logs")
         sweep_leftovers(state)
@@ -68,6 +71,8 @@ class Launch:
                     *(sys.executable, "-m", "wtmo.local.supervisor"),
                     *("--state", str(state.root), "--port", str(port), "--leash"),
                     *(("--dags", str(dags)) if dags else ()),
+                    *("--checkout", str(supplies.checkout), "--connectors", str(supplies.connectors)),
+                    *(("--faults", supplies.faults) if supplies.faults else ()),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -132,17 +137,18 @@ def airflow_environment(state: State, record: PlatformRecord) -> dict[str, str]:
 
 @contextlib.contextmanager
 def platform(
-    state: State, report: Report, *, port: int = 0, keep: bool = False
+    state: State, report: Report, *, port: int = 0, keep: bool = False, supplies: Supplies | None = None
 ) -> Generator[PlatformRecord, None, None]:
     """The running platform, or one that is started for the length of the block. What runs already is left running.
 
     :param port: of the UI, when it is started here; 0 takes a free one. Default: 0.
     :param keep: leave it running after the block, unless the block fails. Default: end it.
+    :param supplies: what its stand-ins are given, when it is started here. Default: as for :class:`Launch`.
     """
     if running(state) is not None:
         yield require_running(state)
         return
-    launch = Launch(state, port=port)
+    launch = Launch(state, port=port, supplies=supplies)
     try:
         yield launch.wait(report)
     except BaseException:

@@ -30,7 +30,7 @@ from utils.config import ROOT
 from utils.config import environment as own_environment
 from wtmo.errors import WtmoError
 from wtmo.local import airflow, components, tls
-from wtmo.local.components import RESTARTS, Service
+from wtmo.local.components import RESTARTS, Service, Supplies
 from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
 
 STARTUP_SECONDS = 240
@@ -46,11 +46,13 @@ class Supervisor:
     """The platform's one parent process.
 
     :param port: the port of Airflow's UI; 0 takes a free one.
+    :param supplies: what the stand-ins are given.
     :param dags: a folder of DAGs to serve beside the repository's and the sample's. Default: none.
     """
 
-    def __init__(self, state: State, port: int, dags: Path | None = None) -> None:
+    def __init__(self, state: State, port: int, supplies: Supplies, dags: Path | None = None) -> None:
         self.state = state
+        self.supplies = supplies
         self.dags = dags
         self.stopping = threading.Event()
         self.services: list[Service] = []
@@ -115,7 +117,7 @@ class Supervisor:
         self.record.settings = airflow.stand_in_settings(self.state, self.ports)
         airflow_environment = base | airflow.environment(self.state, self.ports, secrets, dags=self.dags)
         database = components.database(self.state, self.ports, base, secrets["postgres"])
-        first = [database, *components.stand_ins(self.state, self.ports, base)]
+        first = [database, *components.stand_ins(self.state, self.ports, base, self.supplies)]
         for service in first:
             self._start(service)
         self._await([database])
@@ -306,6 +308,9 @@ def main() -> int:
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--port", type=int, default=8080)
     parser.add_argument("--dags", type=Path)
+    parser.add_argument("--checkout", type=Path, default=Supplies.checkout)
+    parser.add_argument("--connectors", type=Path, default=Supplies.connectors)
+    parser.add_argument("--faults", metavar="SEED:RATE")
     parser.add_argument("--leash", action="store_true")
     options = parser.parse_args()
     state = State(options.state)
@@ -314,7 +319,8 @@ def main() -> int:
     except WtmoError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    supervisor = Supervisor(state, options.port, options.dags)
+    supplies = Supplies(options.checkout.resolve(), options.connectors.resolve(), options.faults)
+    supervisor = Supervisor(state, options.port, supplies, options.dags)
 
     def stop(*_: Any) -> None:
         supervisor.stopping.set()

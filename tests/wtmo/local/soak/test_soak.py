@@ -1,0 +1,27 @@
+"""A small soak on real processes: thirty tasks, a third of the pods failing, a kill every ten seconds or so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from wtmo.local.soak.__main__ import run
+from wtmo.local.state import State
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(700)]
+
+
+def test_nothing_is_unaccounted_for(tmp_path: Path) -> None:
+    lines: list[str] = []
+    account, watch = run(State(tmp_path), seed=5, tasks=30, minutes=10, rate=0.3, mean=12, report=lines.append)
+    told = "\n".join(lines)
+    assert account.findings == (), told
+    assert account.unfinished == (), told
+    assert sum(sum(counts.values()) for counts in account.states.values()) == 30
+    assert watch.kills, told
+    assert watch.faults(), told
+    assert {"success", "failed"} <= {state for counts in account.states.values() for state in counts}
