@@ -27,13 +27,13 @@ _FORKING = {"dag-processor", "scheduler", "worker"}
 _HEAVY = (
     "airflow.providers.google.cloud.triggers.kubernetes_engine",
     "airflow.providers.standard.operators.empty",
-    "airflow.providers.standard.sensors.external_task",
-    "fivetran_provider_async.operators",
+    "operators.bigquery",
+    "operators.external_task",
     "operators.fivetran",
     "operators.gcp_container_operator",
     "utils.gcp",
 )
-_OFFLINE_RETRY_DELAY = timedelta(seconds=5)
+_OFFLINE_DELAY = timedelta(seconds=5)
 
 
 def dag_policy(dag: DAG) -> None:
@@ -46,13 +46,20 @@ def dag_policy(dag: DAG) -> None:
 
 
 def task_policy(task: BaseOperator) -> None:
-    """Offline, a retry comes after seconds: nobody waits half an hour to see a day fail."""
+    """What would only fail again is not retried, in generated DAGs too, which name no policy.
+
+    Offline, a retry comes after seconds, and so does what waits an hour: nobody watches a day for that long.
+    """
+    if task.retry_policy is None:
+        task.retry_policy = FaultRetryPolicy()
     if not LocalCloud().enabled:
         return
-    if task.retry_delay > _OFFLINE_RETRY_DELAY:
-        task.retry_delay = _OFFLINE_RETRY_DELAY
+    if task.retry_delay > _OFFLINE_DELAY:
+        task.retry_delay = _OFFLINE_DELAY
     if isinstance(task.retry_policy, FaultRetryPolicy):
-        task.retry_policy = FaultRetryPolicy(longest=_OFFLINE_RETRY_DELAY)
+        task.retry_policy = FaultRetryPolicy(longest=_OFFLINE_DELAY)
+    if isinstance(getattr(task, "time_to_wait", None), timedelta):
+        task.time_to_wait = _OFFLINE_DELAY
 
 
 def _redirect() -> None:

@@ -445,6 +445,12 @@ RULES: tuple[Rule, ...] = (
         "A DAG without catchup took the deployment's setting, off in production: catchup=False is written out.",
         "production's [scheduler] catchup_by_default",
     ),
+    Rule(
+        "dag-start-date",
+        "Where a task has a start_date and its DAG has none, start_date=None is written out: 3.3 takes the DAG's from default_args, "
+        "and no task would start before it.",
+        _TASK_SDK,
+    ),
     Rule("timetable-expression", "cron= of a timetable is expression=.", "airflow/sdk/definitions/timetables/"),
     Rule("dag-max-active-tasks", "DAG(concurrency=) is DAG(max_active_tasks=).", _TASK_SDK),
     Rule("dag-fail-fast", "DAG(fail_stop=) is DAG(fail_fast=).", _TASK_SDK),

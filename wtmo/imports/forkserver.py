@@ -135,19 +135,21 @@ class _Server:
 
     def run(self) -> None:
         source = self.requests.fileno()
-        while True:
-            waiting = [source, *(fd for child in self.children.values() for fd in (child.result, child.output))]
-            ready, _, _ = select.select(waiting, [], [], _TICK if self.children else None)
-            if source in ready:
-                request = read_message(self.requests)
-                if request is None:
-                    break
-                self.start(request)
-            for child in list(self.children.values()):
-                self.look_after(child)
-        for child in self.children.values():
-            child.kill()
-            os.waitpid(child.pid, 0)
+        try:
+            while True:
+                waiting = [source, *(fd for child in self.children.values() for fd in (child.result, child.output))]
+                ready, _, _ = select.select(waiting, [], [], _TICK if self.children else None)
+                if source in ready:
+                    request = read_message(self.requests)
+                    if request is None:
+                        break
+                    self.start(request)
+                for child in list(self.children.values()):
+                    self.look_after(child)
+        finally:
+            for child in self.children.values():
+                child.kill()
+                os.waitpid(child.pid, 0)
 
     def start(self, request: dict[str, Any]) -> None:
         folder = self.home / "loads" / str(request["number"])

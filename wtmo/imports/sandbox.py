@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -42,6 +43,7 @@ BUNDLE = "bigquery-etl"
 _START_SECONDS = 120.0
 _ANSWER_SECONDS = 120.0
 _STOP_SECONDS = 10.0
+_SAID = "fork-server.log"
 _SHARED = ("config", "operators", "plugins", "utils", "wtmo")
 _SYSTEM = (
     *("/usr", "/lib", "/lib64", "/bin", "/opt/python"),
@@ -165,6 +167,9 @@ class Sandbox:
         self._server: subprocess.Popen[bytes] | None = None
         self._home: Path | None = None
         self._number = 0
+        # A file and an outcome are longer than a pipe is: who writes one must not keep the other from being read.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sandbox")
+        self._written: Future[None] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -178,16 +183,16 @@ class Sandbox:
         """End the fork server and all that it loads."""
         server, self._server = self._server, None
         if server is not None:
-            if server.stdin is not None:
-                server.stdin.close()
+            if self._written is not None and not self._written.done():
+                server.kill()
+                self._written.exception()
+            _pipe(server.stdin).close()
+            _pipe(server.stdout).close()
             try:
                 server.wait(_STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
-            for stream in (server.stdout, server.stderr):
-                if stream is not None:
-                    stream.close()
         home, self._home = self._home, None
         if home is not None:
             shutil.rmtree(home, ignore_errors=True)
@@ -242,10 +247,8 @@ class Sandbox:
         self._number += 1
         text = base64.b64encode(job.candidate.text).decode()
         message = {"number": self._number, "name": job.candidate.name, "text": text, "what": job.what}
-        try:
-            write_message(_pipe(server.stdin), message | {"traced": job.traced})
-        except BrokenPipeError:
-            raise self._gone() from None
+        # That the server is gone shows where its answer is read.
+        self._written = self._writer.submit(write_message, _pipe(server.stdin), message | {"traced": job.traced})
         return self._number
 
     def _receive(self) -> _Answer:
@@ -264,11 +267,11 @@ class Sandbox:
         return message
 
     def _gone(self) -> WtmoError:
-        server = self._server
+        if self._server is not None:
+            self._server.kill()
         said = ""
-        if server is not None and server.stderr is not None:
-            server.kill()
-            said = server.stderr.read().decode(errors="replace").strip()[-2000:]
+        if self._home is not None:
+            said = (self._home / _SAID).read_text(errors="replace").strip()[-2000:]
         self.close()
         return WtmoError(f"the sandbox's fork server ended: {said or 'it left no word'}", fix="try again")
 
@@ -277,16 +280,17 @@ class Sandbox:
             return self._server
         self._home = Path(tempfile.mkdtemp(prefix="wtmo-import-")).resolve()
         wrapper = ["unshare", *self.isolation.unshare] if self.isolation.unshare else []
-        self._server = subprocess.Popen(
-            [*wrapper, sys.executable, "-m", forkserver.__name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment(self._home, self.limits),
-            cwd=ROOT,
-            start_new_session=True,
-            bufsize=0,
-        )
+        with (self._home / _SAID).open("wb") as said:
+            self._server = subprocess.Popen(
+                [*wrapper, sys.executable, "-m", forkserver.__name__],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                env=environment(self._home, self.limits),
+                cwd=ROOT,
+                start_new_session=True,
+                bufsize=0,
+            )
         places = _places()
         configuration = {
             "isolation": {

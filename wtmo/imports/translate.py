@@ -230,6 +230,12 @@ class _Reader:
         """Every name that is bound so far: what it was imported from, by its name in Airflow 3.3, or ``_LOCAL``."""
         self._retired: dict[str, str] = {}
         self._used, self._prose, self._default_args = _uses(tree)
+        self._tasks_start = any(
+            keyword.arg == "start_date"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and (_path(node.func) or ("",))[-1] != "DAG"
+            for keyword in node.keywords
+        )
 
     def module(self, module: cst.Module, tree: ast.Module) -> cst.Module:
         return module.with_changes(body=self._block(module.body, tree.body))
@@ -712,6 +718,9 @@ class _Reader:
         if "catchup" not in seen:
             self._change("dag-catchup-default", twin, "catchup=False is written out")
             arguments.add("catchup", "False")
+        if self._tasks_start and "start_date" not in seen:
+            self._change("dag-start-date", twin, "start_date=None is written out")
+            arguments.add("start_date", "None")
 
     def _one_day(self) -> str | None:
         for name, target in self._names.items():

@@ -88,6 +88,14 @@ def test_outcomes_come_for_every_file_and_are_reported(server: Sandbox) -> None:
     assert seen == outcomes
 
 
+def test_files_and_outcomes_longer_than_a_pipe_do_not_wait_for_each_other() -> None:
+    long = f"# {'x' * 2_000_000}\ndag.doc_md = 'y' * 2_000_000"
+    with Sandbox() as server:
+        names = {f"bqetl_{number}.py" for number in range(6)}
+        outcomes = list(server.load([Candidate(name, with_line(long).encode()) for name in names]))
+    assert {outcome.name for outcome in outcomes if isinstance(outcome, Loaded)} == names
+
+
 @pytest.mark.parametrize(
     ("text", "line", "reason"),
     [

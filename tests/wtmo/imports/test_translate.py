@@ -107,6 +107,7 @@ def test_a_change_is_at_the_line_of_what_it_changes() -> None:
             "marker-logical-date": "execution_date=",
             "template-logical-date": "execution_date",
             "first-depends-on-past": "depends_on_past=True",
+            "dag-start-date": "DAG(",
         }[change.rule]
         around = source[change.line - 1] if looked_for != "import" else "import " + source[change.line - 1]
         assert looked_for in around
@@ -140,6 +141,12 @@ RULES_SHOWN: list[tuple[str, str, str]] = [
         'd = DAG(\n    "d",\n    schedule="@once",  # when?\n)\n',
         'd = DAG(\n    "d",\n    schedule="@once",\n    catchup=False,  # when?\n)\n',
         "dag-catchup-default",
+    ),
+    (
+        'd = DAG("d", schedule=None, catchup=False)\n' + TASK.format("start_date=datetime.datetime(2018, 8, 1)"),
+        'd = DAG("d", schedule=None, catchup=False, start_date=None)\n'
+        + TASK.format("start_date=datetime.datetime(2018, 8, 1)"),
+        "dag-start-date",
     ),
     (
         'd = DAG("d", schedule=None, catchup=False, concurrency=4)\n',

@@ -72,6 +72,7 @@ with DAG(
     doc_md=docs,
     tags=tags,
     catchup=False,
+    start_date=None,
 ) as dag:
 
     task_group_harvest = TaskGroup("harvest")

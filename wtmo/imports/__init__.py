@@ -1,0 +1,1 @@
+"""Brings in the DAG files that bigquery-etl generates: see docs/imports.md."""
