@@ -13,6 +13,7 @@ Source of the defaults and of how arguments are merged: apache-airflow 2.10.5, `
 
 from __future__ import annotations
 
+import importlib
 import importlib.abc
 import importlib.machinery
 import inspect
@@ -32,7 +33,8 @@ from airflow.sdk.definitions._internal.contextmanager import DagContext
 from operators.fivetran import FivetranOperator
 from operators.gcp_container_operator import GKEPodOperator
 from wtmo.imports import shape as shapes
-from wtmo.imports.shape import ShapeError, canonical
+from wtmo.imports.contract import RETIRED
+from wtmo.imports.shape import ShapeError, attribute, canonical
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
@@ -302,7 +304,9 @@ class Task(_Node):
                 **{name: value for name, value in self.values.items() if name not in shapes.OF_OPERATORS},
             }
             own = self.seen(own)
-            return shapes.without_idle({name: canonical(value) for name, value in sorted({**common, **own}.items())})
+            return shapes.without_idle({
+                name: attribute(name, value) for name, value in sorted({**common, **own}.items())
+            })
         # Built in no DAG: what it has of its own comes of its keywords alone.
         with _no_dag():
             built = self.built_of(
@@ -311,7 +315,7 @@ class Task(_Node):
         found = shapes.attributes(built)
         special = {"do_xcom_push"} - self.values.keys()
         return shapes.without_idle(
-            found | {name: canonical(value) for name, value in common.items() if name not in special}
+            found | {name: attribute(name, value) for name, value in common.items() if name not in special}
         )
 
     def seen(self, own: dict[str, Any]) -> dict[str, Any]:
@@ -455,6 +459,8 @@ def record(path: Path) -> list[dict[str, Any]]:
     Dag.all.clear()
     with _replaced():
         try:
+            for retired in RETIRED:
+                _provide(*retired.rsplit(".", 1))
             loader.exec_module(module)
         except BaseException as error:
             raise RecordError(f"{type(error).__name__}: {error}", _line(error, loader.path)) from None
@@ -467,12 +473,21 @@ def record(path: Path) -> list[dict[str, Any]]:
         raise RecordError(f"{type(error).__name__}: {error}") from None
 
 
+def _provide(module: str, name: str) -> None:
+    """A helper that is gone: old files import it, and most don't use it."""
+
+    def gone(*_: Any, **__: Any) -> None:
+        raise _UnknownNameError(f"{module}.{name} is gone")
+
+    setattr(importlib.import_module(module), name, gone)
+
+
 def _shape(dag: Dag) -> dict[str, Any]:
     tasks = dag.tasks.values()
     return {
         "dag_id": dag.dag_id,
         "dag": {
-            **{name: canonical(_sorted_tags(name, value)) for name, value in dag.attributes.items()},
+            **{name: attribute(name, _sorted_tags(name, value)) for name, value in dag.attributes.items()},
             "schedule": dag.schedule,
             **shapes.effective_dates(dag.start_date, dag.end_date, tasks),
         },

@@ -25,6 +25,8 @@ from airflow.providers.cncf.kubernetes.secret import Secret
 from airflow.sdk.definitions._internal.templater import SandboxedEnvironment
 from airflow.sdk.execution_time import macros
 
+from wtmo.imports.contract import TEXT_KEYWORDS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -172,7 +174,7 @@ def shape(dag: DAG) -> dict[str, Any]:
     return {
         "dag_id": dag.dag_id,
         "dag": {
-            **{name: canonical(getattr(dag, name, None)) for name in OF_DAGS},
+            **{name: attribute(name, getattr(dag, name, None)) for name in OF_DAGS},
             "schedule": schedule(dag.timetable),
             **effective_dates(dag.start_date, dag.end_date, tasks),
         },
@@ -200,7 +202,7 @@ def schedule(timetable: Any) -> dict[str, Any]:
     zone = getattr(timetable, "timezone", None)
     return {
         "kind": type(timetable).__name__,
-        **{name: canonical(value) for name, value in own.items()},
+        **{name: attribute(name, value) for name, value in own.items()},
         "timezone": None if zone is None else str(getattr(zone, "name", zone)),
     }
 
@@ -223,7 +225,7 @@ def attributes(task: BaseOperator | MappedOperator) -> dict[str, Any]:
     same = {name for name, neutral in NEW_IN_3.items() if found.get(name) == neutral}
     if "external_task_ids" in found:
         same.add("external_task_id")  # the list of one says it
-    return without_idle({name: canonical(value) for name, value in sorted(found.items()) if name not in same})
+    return without_idle({name: attribute(name, value) for name, value in sorted(found.items()) if name not in same})
 
 
 def without_idle(found: dict[str, Any]) -> dict[str, Any]:
@@ -235,6 +237,11 @@ def without_idle(found: dict[str, Any]) -> dict[str, Any]:
 def addresses(email: Any) -> Any:
     """Addresses as a list, however they are written."""
     return [part.strip() for part in re.split(r"[,;]", email)] if isinstance(email, str) else email
+
+
+def attribute(name: str, value: Any) -> Any:
+    """The value of an attribute as JSON. What people read is no template, whatever its braces say."""
+    return value if name in TEXT_KEYWORDS and isinstance(value, str) else canonical(value)
 
 
 def canonical(value: Any) -> Any:

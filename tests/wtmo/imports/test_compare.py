@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from wtmo.imports.compare import Difference, compare, compare_files
 from wtmo.imports.sandbox import Candidate, Loaded, Refused, Sandbox
+from wtmo.imports.translate import translate
+
+HERE = Path(__file__).parent
 
 # A file in the generator's shape, with a name of each kind that Airflow 3 spells otherwise.
 BEFORE = """\
@@ -218,6 +223,16 @@ def test_a_true_translation_is_equal(sandbox: Sandbox) -> None:
     (after,) = sandbox.load([Candidate(name, AFTER.encode())])
     assert isinstance(after, Loaded), after
     assert list(compare_files(sandbox, [Candidate(name, BEFORE.encode())], {name: after})) == [(name, [])]
+
+
+def test_what_the_translator_makes_of_every_form_of_file_is_equal(sandbox: Sandbox) -> None:
+    originals = [Candidate(path.name, path.read_bytes()) for path in sorted((HERE / "generated").glob("*.py"))]
+    translations = [Candidate(each.name, translate(each.text, each.name).text.encode()) for each in originals]
+    outcomes = list(sandbox.load(translations))
+    assert [outcome for outcome in outcomes if isinstance(outcome, Refused)] == []
+    loaded = {outcome.name: outcome for outcome in outcomes if isinstance(outcome, Loaded)}
+    found = dict(compare_files(sandbox, originals, loaded))
+    assert found == {each.name: [] for each in originals}
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
