@@ -33,9 +33,12 @@ class PySparkJob:
     :param workers: how many.
     :param worker_machine: machine type of the workers.
     :param master_machine: machine type of the master.
+    :param components: Dataproc's optional components, ``ANACONDA``.
     :param packages: Python packages to install, ``name==version``.
     :param properties: properties of the cluster, ``spark:spark.driver.memory``, besides the platform's.
     :param idle_delete: the cluster deletes itself after so long without a job.
+    :param retry_delay: before the program is tried again. Less than ``idle_delete``: later there is no cluster for it.
+        Default: the DAG's.
     """
 
     driver: str
@@ -44,9 +47,11 @@ class PySparkJob:
     workers: int
     worker_machine: str
     master_machine: str = "n1-standard-8"
+    components: Sequence[str] = ()
     packages: Sequence[str] = ()
     properties: Mapping[str, str] = field(default_factory=dict)
     idle_delete: timedelta = timedelta(hours=4)
+    retry_delay: timedelta | None = None
 
 
 def pyspark_job(group_id: str, job: PySparkJob, *, cluster_name: str) -> TaskGroup:
@@ -64,6 +69,7 @@ def pyspark_job(group_id: str, job: PySparkJob, *, cluster_name: str) -> TaskGro
         "region": DATAPROC.region,
         "gcp_conn_id": CONNECTIONS.dataproc,
     }
+    sooner: dict[str, Any] = {"retry_delay": job.retry_delay} if job.retry_delay else {}
     with TaskGroup(group_id) as group:
         create_dataproc_cluster = DataprocCreateClusterOperator(
             task_id="create_dataproc_cluster",
@@ -81,6 +87,7 @@ def pyspark_job(group_id: str, job: PySparkJob, *, cluster_name: str) -> TaskGro
             },
             deferrable=True,
             **where,
+            **sooner,
         )
         delete_dataproc_cluster = DataprocDeleteClusterOperator(
             task_id="delete_dataproc_cluster", cluster_name=cluster_name, deferrable=True, **where
@@ -109,6 +116,8 @@ def _cluster(job: PySparkJob) -> dict[str, Any]:
             "auto_delete_ttl": {"seconds": int(_LONGEST_LIFE.total_seconds())},
         },
     }
+    if job.components:
+        config["software_config"]["optional_components"] = list(job.components)
     if job.packages:
         config["gce_cluster_config"]["metadata"] = {"PIP_PACKAGES": " ".join(job.packages)}
         config["initialization_actions"] = [{"executable_file": _INSTALL, "execution_timeout": {"seconds": 600}}]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ JOB = PySparkJob(
     workers=6,
     worker_machine="n2-highmem-4",
     master_machine="n2-highmem-8",
+    components=["ANACONDA"],
     packages=["boto3==1.16.20", "click==7.1.2"],
     properties={"spark:spark.driver.memory": "40g"},
 )
@@ -67,6 +69,7 @@ def test_the_cluster_is_one_that_dataproc_takes(tasks: dict[str, Any]) -> None:
         "core:fs.gs.implicit.dir.repair.enable": "false",
         "spark:spark.driver.memory": "40g",
     }
+    assert [component.name for component in cluster.software_config.optional_components] == ["ANACONDA"]
     assert cluster.lifecycle_config.idle_delete_ttl == timedelta(hours=4)
     assert cluster.lifecycle_config.auto_delete_ttl == timedelta(hours=8)
     assert dict(cluster.gce_cluster_config.metadata) == {"PIP_PACKAGES": "boto3==1.16.20 click==7.1.2"}
@@ -79,12 +82,24 @@ def test_the_job_is_one_that_dataproc_takes(tasks: dict[str, Any]) -> None:
     assert list(job.pyspark_job.args) == ["--date", "{{ ds }}"]
 
 
+def test_the_program_may_be_tried_again_sooner_than_the_rest() -> None:
+    half_an_hour, soon = timedelta(minutes=30), timedelta(minutes=5)
+    with DAG("d", schedule=None, default_args={"retries": 3, "retry_delay": half_an_hour}) as dag:
+        pyspark_job("g", replace(JOB, retry_delay=soon), cluster_name="c")
+        pyspark_job("h", JOB, cluster_name="c")
+    delays = {task.task_id: task.retry_delay for task in dag.tasks}
+    assert len(delays) == 6
+    assert {task_id for task_id, delay in delays.items() if delay == soon} == {"g.run_dataproc_pyspark"}
+    assert set(delays.values()) == {soon, half_an_hour}
+
+
 def test_without_packages_nothing_is_installed() -> None:
     bare = PySparkJob("gs://b/j.py", [], "1.4-debian10", 30, "n2-standard-16", idle_delete=timedelta(minutes=10))
     with DAG("d", schedule=None) as dag:
         pyspark_job("g", bare, cluster_name="c")
     task: Any = dag.get_task("g.create_dataproc_cluster")
     assert "initialization_actions" not in task.cluster_config
+    assert "optional_components" not in task.cluster_config["software_config"]
     assert task.cluster_config["lifecycle_config"]["idle_delete_ttl"] == {"seconds": 600}
 
 
