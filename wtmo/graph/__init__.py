@@ -1,0 +1,1 @@
+"""The DAGs of this repository and the edges between them."""
