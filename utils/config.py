@@ -49,6 +49,7 @@ class Connections:
     jira: str = "eam_jira_connection_id"
     merino_elasticsearch_prod: str = "merino_elasticsearch_prod"
     merino_elasticsearch_stage: str = "merino_elasticsearch_stage"
+    airflow_api: str = "airflow_api"
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class LocalCloud:
     :param fivetran_url: ``FIVETRAN_API_URL``, with scheme.
     :param gke_endpoint: ``WTMO_GKE_ENDPOINT``, ``host:port`` without scheme, as GKE's cluster description gives it.
     :param gke_ca_file: ``WTMO_GKE_CA_FILE``, the PEM file of the certificate that signs it.
+    :param dataproc_endpoint: ``WTMO_DATAPROC_ENDPOINT``, ``host:port``: gRPC without TLS.
     """
 
     bigquery_url: str = field(default_factory=lambda: _env("BIGQUERY_EMULATOR_HOST", "").rstrip("/"))
@@ -78,11 +80,18 @@ class LocalCloud:
     fivetran_url: str = field(default_factory=lambda: _env("FIVETRAN_API_URL", "").rstrip("/"))
     gke_endpoint: str = field(default_factory=lambda: _env("WTMO_GKE_ENDPOINT", ""))
     gke_ca_file: str = field(default_factory=lambda: _env("WTMO_GKE_CA_FILE", ""))
+    dataproc_endpoint: str = field(default_factory=lambda: _env("WTMO_DATAPROC_ENDPOINT", ""))
 
     @property
     def enabled(self) -> bool:
         """Whether this process talks to stand-ins."""
-        return any((self.bigquery_url, self.storage_url, self.fivetran_url, self.gke_endpoint))
+        return any((
+            self.bigquery_url,
+            self.storage_url,
+            self.fivetran_url,
+            self.gke_endpoint,
+            self.dataproc_endpoint,
+        ))
 
 
 @dataclass(frozen=True)
@@ -105,10 +114,29 @@ class QueryTasks:
     )
 
 
+@dataclass(frozen=True)
+class Imports:
+    """Where the DAGs come from that another repository generates (docs/imports.md).
+
+    :param url: ``WTMO_IMPORT_URL``, a git repository. Default: the public bigquery-etl; with a connection, the connection's.
+    :param ref: ``WTMO_IMPORT_REF``, branch, tag or commit.
+    :param git_conn_id: ``WTMO_IMPORT_CONN_ID``, an Airflow connection of type ``git`` for a private repository. Default: none.
+    """
+
+    url: str = field(
+        default_factory=lambda: _env(
+            "WTMO_IMPORT_URL", "" if _env("WTMO_IMPORT_CONN_ID", "") else "https://github.com/mozilla/bigquery-etl"
+        )
+    )
+    ref: str = field(default_factory=lambda: _env("WTMO_IMPORT_REF", "generated-dags"))
+    git_conn_id: str = field(default_factory=lambda: _env("WTMO_IMPORT_CONN_ID", ""))
+
+
 GKE = GkeCluster()
 CONNECTIONS = Connections()
 DATAPROC = Dataproc()
 WAREHOUSE_PROJECT = "moz-fx-data-shared-prod"
+BUGZILLA_URL = _env("BUGZILLA_URL", "https://bugzilla.mozilla.org")
 ALERT_ADDRESS = "telemetry-alerts@mozilla.com"
 ALERT_CHANNEL = "#dataops-alerts"
 SLACK_USER = "airflow-bot"

@@ -20,8 +20,8 @@ class Connection:
     :param conn_id: its name.
     :param about: what it is for.
     :param development: what it is on the offline platform, in the form of Airflow's JSON connections. ``${name}`` in it is
-        replaced by what that platform made: ``service_token``, ``service_account_key``, ``slack_url``, ``smtp_host``,
-        ``smtp_port``.
+        replaced by what that platform made: ``service_token``, ``service_account_key``, ``slack_url``, ``airflow_url``,
+        ``smtp_host``, ``smtp_port``, ``sftp_host``, ``sftp_port``, ``sftp_host_key``.
     """
 
     conn_id: str
@@ -37,7 +37,14 @@ def _google(project: str, **extra: Any) -> dict[str, Any]:
 
 
 _BIGQUERY = _google(WAREHOUSE_PROJECT, use_legacy_sql=False, location="US")
-_SFTP = {"conn_type": "sftp", "host": "localhost", "port": 22, "login": "development", "password": "${service_token}"}
+_SFTP = {
+    "conn_type": "sftp",
+    "host": "${sftp_host}",
+    "port": "${sftp_port}",
+    "login": "development",
+    "password": "${service_token}",
+    "extra": {"host_key": "${sftp_host_key}"},
+}
 
 _ALL = (
     Connection("google_cloud_default", "BigQuery and GCS, where an operator is given no connection.", _BIGQUERY),
@@ -83,12 +90,12 @@ _ALL = (
     Connection(
         CONNECTIONS.dbt_cloud,
         "dbt Cloud's API.",
-        {"conn_type": "dbt_cloud", "login": "1", "password": "${service_token}", "host": "localhost"},
+        {"conn_type": "dbt_cloud", "login": "1", "password": "${service_token}", "host": "${slack_url}/dbt"},
     ),
     Connection(
         CONNECTIONS.adm_sftp,
         "SFTP server of the ad partner. The extra known_hosts holds its host key.",
-        _SFTP | {"extra": {"known_hosts": "localhost development"}},
+        _SFTP | {"extra": {"known_hosts": "${sftp_host} ${sftp_host_key}"}},
     ),
     Connection(CONNECTIONS.tripactions_sftp, "SFTP server of the travel agency, for people data.", _SFTP),
     Connection(
@@ -105,6 +112,12 @@ _ALL = (
         CONNECTIONS.merino_elasticsearch_stage,
         "Merino's Elasticsearch in staging; pods get its address.",
         {"conn_type": "http", "host": "http://localhost:9200"},
+    ),
+    Connection(
+        CONNECTIONS.airflow_api,
+        "This Airflow's own REST API, for tasks that clear or start others. Host with scheme and port; login and password of "
+        "a service account with the role Op. Without a login, as on one machine, whoever asks gets a token.",
+        {"conn_type": "http", "host": "${airflow_url}"},
     ),
 )
 

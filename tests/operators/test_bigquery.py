@@ -610,6 +610,27 @@ def test_the_same_try_started_twice_makes_one_job(warehouse: Warehouse, note_is_
     first.task.on_kill()
 
 
+def test_nothing_needless_comes_before_the_job_of_a_first_try(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the time from a task's start to its job's, these would be a tenth each, and a second TLS handshake."""
+    folder = warehouse.write("t_v1", PARTITIONED)
+    store, get_client = Store(), native.BigQueryHook.get_client
+    made: list[Any] = []
+    monkeypatch.setattr(store, "get", lambda _: pytest.fail("A first try asked for the note of one before it."))
+
+    def counted(hook: Any, **more: Any) -> Any:
+        made.append(more)
+        return get_client(hook, **more)
+
+    monkeypatch.setattr(native.BigQueryHook, "get_client", counted)
+    first = Try(warehouse, query(warehouse, folder, f"--parameter=submission_date:DATE:{DAY}", LONG), store=store)
+    first.start()
+    assert made == [{"project_id": PROJECT, "location": None}]
+    first.task.on_kill()
+    assert len(made) == 2, "the signal may come while the connections of the first are in use"
+
+
 def test_a_retry_after_a_lost_worker_goes_on_with_the_running_job(warehouse: Warehouse) -> None:
     arguments, lost, deferred = running(warehouse)
     retry = Try(warehouse, arguments, store=lost.store, number=2).start()

@@ -63,3 +63,34 @@ async def test_a_bad_ticket_is_refused(tmp_path: Path, body: Any, error: str) ->
         assert error in await answer.text()
         assert (await client.post(ISSUE, json={"fields": FIELDS})).status == 401
     assert read_outbox(tmp_path) == []
+
+
+async def test_a_bug_is_tagged_once(tmp_path: Path) -> None:
+    key = {"X-BUGZILLA-API-KEY": "very-secret"}
+    async with client_of(tmp_path) as client:
+        found = await (await client.get("/bugzilla/rest/bug")).json()
+        assert found == {"bugs": [{"id": 2, "whiteboard": ""}, {"id": 1, "whiteboard": ""}]}
+        answer = await client.put("/bugzilla/rest/bug/2", json={"whiteboard": "[tag]"}, headers=key)
+        assert answer.status == 200
+        assert await (await client.get("/bugzilla/rest/bug")).json() == {"bugs": [{"id": 1, "whiteboard": ""}]}
+    (message,) = read_outbox(tmp_path)
+    assert (message.kind, message.recipients, message.text) == ("bugzilla", ("2",), "[tag]")
+    assert "very-secret" not in message.path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers", "status"),
+    [
+        ("1", {"whiteboard": "x"}, {}, 401),
+        ("9", {"whiteboard": "x"}, {"X-BUGZILLA-API-KEY": "k"}, 404),
+        ("1", {}, {"X-BUGZILLA-API-KEY": "k"}, 400),
+        ("1", [], {"X-BUGZILLA-API-KEY": "k"}, 400),
+    ],
+)
+async def test_a_bad_change_of_a_bug_is_refused(
+    tmp_path: Path, path: str, body: Any, headers: dict[str, str], status: int
+) -> None:
+    async with client_of(tmp_path) as client:
+        answer = await client.put(f"/bugzilla/rest/bug/{path}", json=body, headers=headers)
+        assert (answer.status, (await answer.json())["error"]) == (status, True)
+    assert list(read_outbox(tmp_path)) == []
