@@ -265,6 +265,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         self.impersonation_chain = impersonation_chain
         self.deferrable = deferrable
         self.poll_interval = poll_interval
+        self._clients: dict[str, bigquery.Client] = {}
         self._started: list[JobRef] = []
         self._temporary: Sequence[str] = ()
         self._killed = False
@@ -288,7 +289,9 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the jobs, or find those of a try that was lost, and wait."""
         with self._leaving_nothing_running():
-            progress = self._of_lost_try(context, _Note(context).read())
+            # Nothing can be left of a try before the first. Every task would ask for it before it starts its job.
+            note = _Note(context).read() if context["ti"].try_number > 1 else None
+            progress = self._of_lost_try(context, note)
             return self._run_stage(context, progress or _Progress(key=_key(context["ti"])))
 
     def execute_complete(self, context: Context, event: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
@@ -314,6 +317,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     def on_kill(self) -> None:
         """Cancel the jobs of this try, and delete its temporary tables."""
         self._killed = True
+        # This comes as a signal, perhaps in the midst of a request, whose connections may be locked.
+        self._clients = {}
         self._end(self._started, self._temporary)
 
     def _run_stage(self, context: Context, progress: _Progress) -> dict[str, Any]:
@@ -541,7 +546,11 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         )
 
     def _client(self, project: str) -> bigquery.Client:
-        return self._hook.get_client(project_id=project, location=self.location or self._hook.location)
+        """One a project: each has connections of its own, and the first request of each sets one up."""
+        if project not in self._clients:
+            location = self.location or self._hook.location
+            self._clients[project] = self._hook.get_client(project_id=project, location=location)
+        return self._clients[project]
 
     @staticmethod
     def _show_link(context: Context, job: bigquery.QueryJob) -> None:

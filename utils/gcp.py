@@ -25,6 +25,7 @@ Parameters that all of them have:
 
 from __future__ import annotations
 
+from functools import cache
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -253,9 +254,12 @@ def _bqetl_task(engine: str | None, task_id: str, command: list[str], **given: A
     return BigQueryRunBqetlOperator(task_id=task_id, arguments=command, **_concurrency(task_id, given))
 
 
-def _parameters(operator: type) -> set[str]:
+@cache
+def _parameters(operator: type) -> frozenset[str]:
     """Every parameter that an operator takes, those of its bases too."""
-    return {name for base in operator.__mro__ if "__init__" in vars(base) for name in signature(base).parameters}
+    return frozenset(
+        name for base in operator.__mro__ if "__init__" in vars(base) for name in signature(base).parameters
+    )
 
 
 def _concurrency(task_id: str, given: dict[str, Any]) -> dict[str, Any]:

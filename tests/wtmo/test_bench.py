@@ -18,6 +18,7 @@ from wtmo.bench.measure import Figure
 from wtmo.bench.queries import TABLES, Outcome
 from wtmo.errors import WtmoError
 from wtmo.local.calls import Calls
+from wtmo.local.pods import faults
 from wtmo.local.state import State
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ OUTCOME = Outcome(
     calls=Counter(),
     job_starts=(1.0,),
     tables={table: {"n": 1, "digest": 2} for table in TABLES},
-    labels={(dt.date(2026, 6, 1), "task"): {"airflow-task": "task", "airflow-try": "1"}},
+    labels={"task": {"airflow-task": "task", "airflow-try": "1"}},
 )
 
 
@@ -107,12 +108,22 @@ def test_the_same_is_the_same() -> None:
         (replace(OUTCOME, tables=OUTCOME.tables | {TABLES[0]: {"n": 1, "digest": 3}}), TABLES[0]),
         (replace(OUTCOME, tables=OUTCOME.tables | {TABLES[1]: {}}), TABLES[1]),
         (replace(OUTCOME, labels={key: {"airflow-try": "2"} for key in OUTCOME.labels}), "airflow-try"),
-        (replace(OUTCOME, labels={}), "task of 2026-06-01: labels in pods"),
+        (replace(OUTCOME, labels={}), "task: labels in pods"),
     ],
 )
 def test_a_difference_between_the_engines_is_an_error(other: Outcome, says: str) -> None:
     with pytest.raises(WtmoError, match=says):
         queries.check_same(OUTCOME, other)
+
+
+def test_the_delayed_pods_have_the_start_up_time_that_the_table_names() -> None:
+    text = (queries.DAGS / "bench_queries.py").read_text()
+    assert f'{{"{faults.ANNOTATION}": "slow-start={queries.POD_START}"}}' in text
+
+
+def test_the_waiting_pods_name_a_fault_of_the_pod_server() -> None:
+    assert faults.parse("slow-end=30") == {"slow-end": 30.0}
+    assert f'{{"{faults.ANNOTATION}": "slow-end=30"}}' in (waiting.DAGS / "bench_waiting.py").read_text()
 
 
 @pytest.mark.parametrize("name", ["airflow-dag", "airflow-run"])

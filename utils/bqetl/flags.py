@@ -165,6 +165,7 @@ def add_bq_flags(parser: Parser) -> None:
         flag(ignored, type=boolean, help=argparse.SUPPRESS)
 
 
+@functools.cache
 def query_run_parser() -> Parser:
     """Options of ``query run``: its own and bq's."""
     parser = Parser("script/bqetl query run")
@@ -177,6 +178,7 @@ def query_run_parser() -> Parser:
     return parser
 
 
+@functools.cache
 def multipart_parser() -> Parser:
     """Options of ``query run-multipart``."""
     parser = Parser("script/bqetl query run-multipart")
@@ -208,6 +210,7 @@ def multipart_parser() -> Parser:
     return parser
 
 
+@functools.cache
 def check_parser() -> Parser:
     """Options of ``check run``: its own and bq's."""
     parser = Parser("script/bqetl check run")

@@ -287,7 +287,10 @@ def _ending(state: State, record: PlatformRecord, client: airflow.ApiClient) -> 
     await_(lambda: run.states() == {"success": ENDING}, f"the tasks of {run.dag} to succeed", 300)
     delays = run.event_delays()
     if len(delays) != ENDING:
-        raise WtmoError(f"{run.dag} had {len(delays)} events of {ENDING}")
+        raise WtmoError(
+            f"{run.dag} had {len(delays)} events of {ENDING}: a pod ended before its task waited for it",
+            fix="try again when the machine has less to do",
+        )
     return delays
 
 

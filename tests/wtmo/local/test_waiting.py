@@ -33,8 +33,8 @@ def running() -> Iterator[Running]:
 def test_both_engines_leave_the_same_rows_and_labels(running: Running) -> None:
     state, record, client = running
     queries.fill(state, record, days=1)
-    pod, native = (queries.run(state, record, client, engine, days=1) for engine in ("pod", "native"))
-    queries.check_same(pod, native)
+    outcomes = queries.compare(state, record, client, queries.FIRST_DAY, ("pod", "native"))
+    pod, native = outcomes["pod"], outcomes["native"]
     assert all(content["n"] for content in native.tables.values())
     tasks = sorted(table.partition(".")[2] for table in queries.TABLES)
     assert [labels for _, labels in sorted(native.labels.items())] == [
