@@ -11,7 +11,7 @@ import fcntl
 import json
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -67,7 +67,7 @@ def seed(
 
 
 @contextlib.contextmanager
-def _one_at_a_time(state: State) -> Generator[None]:
+def one_at_a_time(state: State) -> Generator[None]:
     """Hold the folder's lock of days."""
     with (state.folder("") / "day.lock").open("w") as lock:
         try:
@@ -84,21 +84,27 @@ def run_day(
 
     :raises WtmoError: when a DAG doesn't load, another day is being run, or the day isn't done after 15 minutes.
     """
-    with _one_at_a_time(state), api.client(record) as client:
+    with one_at_a_time(state), api.client(record) as client:
         dags = tuple(dags)
-        _await_dags(client, dags, since=record.created)
-        _make_pools(client)
+        await_dags(client, dags, since=record.created)
+        make_pools(client)
         started = dt.datetime.now(dt.UTC)
-        backfills = [_start(client, dag, date, report) for dag in dags]
+        first = dt.datetime.combine(date, dt.time(), dt.UTC)
+        last = first + dt.timedelta(days=1, microseconds=-1)
+        backfills = [start(client, dag, first, last, report) for dag in dags]
         instances = _follow(client, backfills, date, report)
         rows = _rows_written(record, started)
         results = [
-            TaskResult(i.dag_id, i.task_id, _state(i), i.duration, rows.get(_labels(i.dag_id, i.task_id, i.dag_run_id)))
+            TaskResult(
+                i.dag_id, i.task_id, state_of(i), i.duration, rows.get(_labels(i.dag_id, i.task_id, i.dag_run_id))
+            )
             for i in instances
         ]
         for instance in instances:
-            if _state(instance) == "failed":
-                report(f"{instance.dag_id}.{instance.task_id} failed; the end of its log:\n{_log(client, instance)}")
+            if state_of(instance) == "failed":
+                report(
+                    f"{instance.dag_id}.{instance.task_id} failed; the end of its log:\n{end_of_log(client, instance)}"
+                )
     return results
 
 
@@ -108,7 +114,7 @@ def succeeded(results: Iterable[TaskResult]) -> bool:
     return bool(states) and set(states) <= GOOD
 
 
-def _await_dags(client: airflow.ApiClient, dags: tuple[str, ...], *, since: float, seconds: float = 90) -> None:
+def await_dags(client: airflow.ApiClient, dags: tuple[str, ...], *, since: float, seconds: float = 90) -> None:
     """Wait until the DAG processor has read the DAGs, as their files are now.
 
     :param since: the start of the platform, in seconds since the epoch: what it read before does not count.
@@ -124,7 +130,7 @@ def _await_dags(client: airflow.ApiClient, dags: tuple[str, ...], *, since: floa
     end = time.monotonic() + seconds
     missing = set(dags)
     while missing and time.monotonic() < end:
-        known = api.call(airflow.DAGApi(client).get_dags, exclude_stale=True, limit=1000).dags
+        known = list(all_dags(client))
         missing = set(dags) - {dag.dag_id for dag in known if is_read(dag)}
         errors = api.call(airflow.ImportErrorApi(client).get_import_errors).import_errors
         errors = [error for error in errors if error.timestamp.timestamp() > since]
@@ -139,7 +145,21 @@ def _await_dags(client: airflow.ApiClient, dags: tuple[str, ...], *, since: floa
         )
 
 
-def _make_pools(client: airflow.ApiClient) -> None:
+def all_dags(client: airflow.ApiClient) -> Iterator[Any]:
+    """Every DAG; Airflow gives a hundred at a time."""
+    import airflow_client.client as airflow
+
+    offset = 0
+    while True:
+        page = api.call(airflow.DAGApi(client).get_dags, exclude_stale=True, limit=100, offset=offset)
+        yield from page.dags
+        offset += len(page.dags)
+        if not page.dags or offset >= page.total_entries:
+            return
+
+
+def make_pools(client: airflow.ApiClient) -> None:
+    """Make the declared pools that are missing."""
     import airflow_client.client as airflow
 
     from utils.pools import POOLS
@@ -152,25 +172,24 @@ def _make_pools(client: airflow.ApiClient) -> None:
             )
 
 
-def _start(client: airflow.ApiClient, dag: str, date: dt.date, report: Report) -> Any:
-    """Have Airflow make the day's runs of a DAG, or clear them where they are."""
+def start(client: airflow.ApiClient, dag: str, first: dt.datetime, last: dt.datetime, report: Report) -> Any:
+    """Have Airflow make the runs of a DAG from one logical date to another, or clear them where they are."""
     import airflow_client.client as airflow
 
-    first = dt.datetime.combine(date, dt.time(), dt.UTC)
     body = airflow.BackfillPostBody(
         dag_id=dag,
         from_date=first,
-        to_date=first + dt.timedelta(days=1, microseconds=-1),
+        to_date=last,
         reprocess_behavior=airflow.ReprocessBehavior.COMPLETED,
         run_on_latest_version=True,
     )
     patch = airflow.DAGPatchBody(is_paused=False)
     api.call(airflow.DAGApi(client).patch_dag, dag, patch, update_mask=["is_paused"])
-    _close_backfills(client, dag, report)
+    close_backfills(client, dag, report)
     return api.call(airflow.BackfillApi(client).create_backfill, body)
 
 
-def _close_backfills(client: airflow.ApiClient, dag: str, report: Report) -> None:
+def close_backfills(client: airflow.ApiClient, dag: str, report: Report) -> None:
     """Close the DAG's open backfills; there can be one at a time only.
 
     Airflow closes one some time after its runs have ended. Runs that have not were left by a day that was interrupted:
@@ -215,7 +234,7 @@ def _follow(client: airflow.ApiClient, backfills: list[Any], date: dt.date, repo
                 )
                 instances += listed.task_instances
         for instance in instances:
-            key, state = (instance.dag_id, instance.task_id), _state(instance)
+            key, state = (instance.dag_id, instance.task_id), state_of(instance)
             if told.get(key) != state:
                 told[key] = state
                 if state in FINISHED | {"running", "up_for_retry"}:
@@ -228,7 +247,8 @@ def _follow(client: airflow.ApiClient, backfills: list[Any], date: dt.date, repo
         time.sleep(POLL_SECONDS)
 
 
-def _state(instance: Any) -> str:
+def state_of(instance: Any) -> str:
+    """The state of a task instance; ``scheduled`` where it has none yet."""
     return instance.state.value if instance.state else "scheduled"
 
 
@@ -258,7 +278,7 @@ def _written(job: Any) -> int | None:
     return None if rows is None else int(rows)
 
 
-def _log(client: airflow.ApiClient, instance: Any, lines: int = 15) -> str:
+def end_of_log(client: airflow.ApiClient, instance: Any, lines: int = 15) -> str:
     """The end of the log of a task's last try, and the beginning of what its error says."""
     import airflow_client.client as airflow
 

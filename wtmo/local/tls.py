@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from wtmo.local.state import write_private
@@ -23,6 +23,22 @@ _DAYS = 3650
 def fernet_key() -> str:
     """A new key for Airflow's ``[core] fernet_key``."""
     return Fernet.generate_key().decode()
+
+
+def ssh_host_key() -> str:
+    """A new private key of an SSH server, in the form of OpenSSH."""
+    return (
+        ed25519.Ed25519PrivateKey
+        .generate()
+        .private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption())
+        .decode()
+    )
+
+
+def ssh_public_key(private: str) -> str:
+    """The public half of :func:`ssh_host_key`, as ``known_hosts`` has it: ``ssh-ed25519 AAAA...``."""
+    key = serialization.load_ssh_private_key(private.encode(), password=None)
+    return key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def ensure_certificate(folder: Path) -> None:

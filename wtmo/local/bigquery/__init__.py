@@ -12,7 +12,7 @@ What it does
     cancellation, a configurable running time. Datasets, tables, logical views, persistent SQL functions,
     ``tabledata.list`` and ``insertAll``. Partitions by hour, day, month, year (column or ingestion time) and by integer
     range; ``table$20260601`` replaces or extends exactly that partition. SELECT, INSERT, UPDATE, DELETE, MERGE,
-    TRUNCATE, CREATE/DROP of tables, views, functions, schemas; plain sequences of statements. A write and the job's
+    TRUNCATE, CREATE/DROP of tables, views, functions, schemas; EXPORT DATA as CSV and JSON; plain sequences of statements. A write and the job's
     DONE are one transaction: a job that was reported DONE has its rows after ``kill -9``; a job that was accepted and
     not finished runs again at the next start.
 

@@ -57,6 +57,24 @@ def table_options(node: Node, source: bytes, evaluate: Callable[[str], Any], exi
     return result
 
 
+_EXPORT_OPTIONS = {"uri", "format", "compression", "field_delimiter", "header", "overwrite"}
+
+
+def export_options(node: Node, source: bytes, evaluate: Callable[[str], Any]) -> Resource:
+    """The OPTIONS of EXPORT DATA, by their own names in lower case.
+
+    :raises BigQueryError: an option that is not known.
+    """
+    result: Resource = {}
+    for entry in node.children("options_entries"):
+        value = entry.need("value")
+        name = str(entry.need("name").values["id_string"])
+        if name.lower() not in _EXPORT_OPTIONS:
+            raise unsupported(f"EXPORT DATA with OPTIONS({name})")
+        result[name.lower()] = evaluate(source[value.start : value.end].decode())
+    return result
+
+
 def table_properties(node: Node, source: bytes, evaluate: Callable[[str], Any]) -> Resource:
     """Partitioning, clustering and options of a CREATE TABLE."""
     result: Resource = {}

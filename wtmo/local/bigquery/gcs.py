@@ -51,12 +51,22 @@ def write(base_url: str, uri: str, data: bytes) -> None:
     _checked(status, answer)
 
 
+def names(base_url: str, uri: str) -> list[str]:
+    """The objects that a path with a ``*`` names.
+
+    :raises BigQueryError: the bucket is not there, or the store can't be reached.
+    """
+    return _matching(base_url, *_split(uri))
+
+
 def _matching(base_url: str, bucket: str, pattern: str) -> list[str]:
     names: list[str] = []
     token = ""
     while True:
         query = urlencode({"prefix": pattern.split("*")[0]} | ({"pageToken": token} if token else {}))
         status, data = _request(base_url, "GET", f"/storage/v1/b/{quote(bucket, safe='')}/o?{query}")
+        if status == http.HTTPStatus.NOT_FOUND:
+            raise not_found("URI", f"gs://{bucket}")
         page = json.loads(_checked(status, data))
         names += [
             item["name"]

@@ -169,6 +169,7 @@ class Jobs:
             configuration["query"],
             job["jobReference"]["projectId"],
             dry_run=True,
+            storage_url=self._storage_url,
         )
         outcome = run.analyze()
         job["status"]["state"] = "DONE"
@@ -288,6 +289,7 @@ class Jobs:
                     project,
                     job=job_id,
                     cancellation=cancellation,
+                    storage_url=self._storage_url,
                 )
                 run.run(finish, progress)
             else:

@@ -48,6 +48,7 @@ _STATEMENTS = {
     "DropStatement": "drop",
     "DropFunctionStatement": "drop_function",
     "AlterTableStatement": "alter_table",
+    "ExportDataStatement": "export_data",
 }
 """The kinds of statement that can be run, and the method of :class:`QueryRun` that does."""
 _KINDS_OF_DML = [
@@ -135,7 +136,7 @@ class QueryRun:
     """One run of a query job's SQL.
 
     :param configuration: ``configuration.query`` of the job. :param project: whose names are meant.
-    :param job: names the anonymous table of the result.
+    :param job: names the anonymous table of the result. :param storage_url: where EXPORT DATA writes.
     """
 
     def __init__(
@@ -149,6 +150,7 @@ class QueryRun:
         job: str = "",
         cancellation: Cancellation | None = None,
         dry_run: bool = False,
+        storage_url: str | None = None,
     ) -> None:
         """Hold what the statements share.
 
@@ -160,6 +162,7 @@ class QueryRun:
         self._project = project
         self._job = job
         self._dry_run = dry_run
+        self._storage_url = storage_url
         self._sql = configuration.get("query")
         if not isinstance(self._sql, str) or not self._sql.strip():
             raise BigQueryError("required", "Required parameter is missing: query")
@@ -506,6 +509,24 @@ class QueryRun:
                     outcome.written = len(rows.rows)
                     outcome.destination = ref
                     write_rows(self._storage, Destination(ref, write="WRITE_APPEND"), fields, rows.rows)
+            finish(outcome)
+
+    def _run_export_data(self, node: Node, finish: Callable[[Outcome], None]) -> None:
+        from .transfers import check_export, export
+
+        listed = node.child("options_list")
+        options = ddl.export_options(listed, self._source, self._option) if listed else {}
+        check_export(options, self._storage_url)
+        bound = self._bind(node)
+        part = replace(bound, node=node.need("query"))
+        outcome = Outcome("EXPORT_DATA", bound.references)
+        if self._dry_run:
+            self._binder.columns(part)
+        else:
+            rows = self._binder.evaluate(part)
+            outcome.rows = len(rows.rows)
+            outcome.file_counts = export(rows.rows, rows.fields, options, self._storage_url or "")
+        with self._storage.transaction():
             finish(outcome)
 
     def _run_create_view(self, node: Node, finish: Callable[[Outcome], None]) -> None:

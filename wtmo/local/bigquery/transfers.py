@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from . import gcs, values
-from .errors import BigQueryError, invalid, unsupported
+from .errors import BigQueryError, invalid, invalid_query, unsupported
 from .partitions import Partitioning, parts_key, split_decorator
 from .protos import service
 from .query import Outcome
@@ -283,6 +283,44 @@ def _extract(
         gcs.write(storage_url, str(uri).replace("*", "000000000000"), data)
     with storage.transaction():
         finish(Outcome("EXTRACT", written=len(rows), file_counts=[1] * len(uris)))
+
+
+def check_export(options: Resource, storage_url: str | None) -> None:
+    """Refuse an EXPORT DATA that can't run.
+
+    :param options: those of :func:`.ddl.export_options`. :raises BigQueryError: naming it.
+    """
+    uri = options.get("uri")
+    if not isinstance(uri, str) or not uri.startswith("gs://") or uri.count("*") != 1:
+        raise invalid_query("EXPORT DATA: the option uri must be a path gs://... with one *")
+    if (target := str(options.get("format") or "").upper()) not in {"CSV", "JSON"}:
+        raise unsupported(f"EXPORT DATA with format {target or '(none)'}")
+    if (compression := str(options.get("compression") or "NONE").upper()) not in {"NONE", "GZIP"}:
+        raise unsupported(f"EXPORT DATA with compression {compression}")
+    if not storage_url:
+        raise unsupported("EXPORT DATA (start it with --storage-url)")
+
+
+def export(rows: Sequence[Any], fields: list[Field], options: Resource, storage_url: str) -> list[int]:
+    """Write the rows of an EXPORT DATA as one file, ``*`` of its path replaced. Returns the number of files.
+
+    :raises BigQueryError: there is no such bucket, or there is a file already and ``overwrite`` is off.
+    """
+    uri = str(options["uri"])
+    if not options.get("overwrite") and gcs.names(storage_url, uri):
+        raise invalid_query(f"EXPORT DATA: {uri} is not empty; set the option overwrite to true")
+    if str(options["format"]).upper() == "JSON":
+        data = _as_json(rows, fields)
+    else:
+        csv_options = {
+            "printHeader": bool(options.get("header")),
+            "fieldDelimiter": options.get("field_delimiter"),
+        }
+        data = _as_csv(rows, fields, csv_options)
+    if str(options.get("compression") or "NONE").upper() == "GZIP":
+        data = gzip.compress(data, mtime=0)
+    gcs.write(storage_url, uri.replace("*", "000000000000"), data)
+    return [1]
 
 
 def _as_json(rows: Sequence[Any], fields: list[Field]) -> bytes:

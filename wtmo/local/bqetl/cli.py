@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from utils.bqetl import flags
 from utils.config import WAREHOUSE_PROJECT, environment
 from wtmo.errors import WtmoError
+from wtmo.local.bqetl import recorded
 from wtmo.local.bqetl.warehouse import QueryError, Warehouse, say
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def dispatch(argv: list[str], warehouse: Warehouse, variables: Mapping[str, str]
             return monitoring.run(options, warehouse, default_project=_project(variables))
     if argv[:1] == ["bq"]:
         return _bq(argv[1:], warehouse, variables)
+    if recorded.is_recorded(argv):
+        return recorded.run(argv)
     raise WtmoError(
         f"The local bigquery-etl image has no command `{' '.join(argv[:3])}`",
         fix=f"It has: {'; '.join(COMMANDS)}.",

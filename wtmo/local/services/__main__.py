@@ -3,10 +3,12 @@
 ::
 
     python -m wtmo.local.services --host 127.0.0.1 --fivetran-port N --smtp-port N --slack-port N --google-port N \\
-        --token-file FILE --state DIR [--connectors DIR] [--bigquery-url URL] [--sync-seconds S]
+        --dataproc-port N --sftp-port N --token-file FILE --sftp-host-key FILE --state DIR [--connectors DIR] \\
+        [--bigquery-url URL] [--sync-seconds S]
 
 One line an event goes to stderr. SIGTERM and SIGINT end it within 3 seconds with exit code 0; what it cannot start with
-(a port in use, a bad connector file) ends it with exit code 2. State: ``DIR/fivetran.json`` and ``DIR/outbox/``.
+(a port in use, a bad connector file) ends it with exit code 2. State: ``DIR/fivetran.json``, ``DIR/dataproc.json``, ``DIR/sftp/``
+and ``DIR/outbox/``. Jira, Netlify, dbt Cloud and Bugzilla are paths of the Slack port.
 """
 
 from __future__ import annotations
@@ -21,12 +23,15 @@ from typing import TYPE_CHECKING
 
 from wtmo.errors import WtmoError
 from wtmo.local.services.connectors import read_connectors
+from wtmo.local.services.dataproc import Dataproc, serve_dataproc
+from wtmo.local.services.dbt_cloud import DbtCloud
 from wtmo.local.services.fivetran import Fivetran
 from wtmo.local.services.google_auth import GoogleAuth
 from wtmo.local.services.hooks import Hooks
+from wtmo.local.services.sftp import Sftp, serve_sftp
 from wtmo.local.services.slack import SlackSink
 from wtmo.local.services.smtp import serve_smtp
-from wtmo.local.services.web import serve
+from wtmo.local.services.web import SHUTDOWN_SECONDS, serve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,12 +63,14 @@ async def run(arguments: argparse.Namespace) -> None:
         bigquery_url=arguments.bigquery_url,
     )
     slack = SlackSink(outbox).app()
-    slack.add_routes(Hooks(outbox).routes())
+    slack.add_routes([*Hooks(outbox).routes(), *DbtCloud(outbox).routes()])
     apps = {
         "fivetran": (fivetran.app(), arguments.fivetran_port),
         "slack": (slack, arguments.slack_port),
         "google": (GoogleAuth(arguments.token_file).app(), arguments.google_port),
     }
+    sftp = Sftp(state / "sftp", outbox, arguments.token_file, arguments.sftp_host_key)
+    clusters = Dataproc(outbox, state / "dataproc.json")
     runners = []
     try:
         for name, (app, port) in apps.items():
@@ -71,8 +78,14 @@ async def run(arguments: argparse.Namespace) -> None:
             log.info("%s listens on http://%s:%d", name, host, port)
         mail = await serve_smtp(outbox, host=host, port=arguments.smtp_port)
         log.info("smtp listens on %s:%d", host, arguments.smtp_port)
+        files = await serve_sftp(sftp, host=host, port=arguments.sftp_port)
+        log.info("sftp listens on %s:%d", host, arguments.sftp_port)
+        dataproc = await serve_dataproc(clusters, host=host, port=arguments.dataproc_port)
+        log.info("dataproc listens on %s:%d", host, arguments.dataproc_port)
         await stop.wait()
         mail.close()
+        files.close()
+        await dataproc.stop(SHUTDOWN_SECONDS)
     finally:
         await asyncio.gather(*(runner.cleanup() for runner in runners))
 
@@ -81,9 +94,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line's options."""
     parser = argparse.ArgumentParser(prog="python -m wtmo.local.services", description=__doc__.partition("\n")[0])
     parser.add_argument("--host", default="127.0.0.1")
-    for name in ("fivetran", "smtp", "slack", "google"):
+    for name in ("fivetran", "smtp", "slack", "google", "dataproc", "sftp"):
         parser.add_argument(f"--{name}-port", type=int, required=True, metavar="PORT")
-    parser.add_argument("--token-file", type=Path, required=True, help="its content is the Google access token")
+    parser.add_argument(
+        "--token-file", type=Path, required=True, help="its content: Google access token, SFTP password"
+    )
+    parser.add_argument("--sftp-host-key", type=Path, required=True, help="private key in the form of OpenSSH")
     parser.add_argument("--state", type=Path, required=True, help="the folder of state and outbox")
     parser.add_argument("--connectors", type=Path, help="the folder of Fivetran connectors, one JSON file each")
     parser.add_argument("--bigquery-url", help="where synced rows go: http://127.0.0.1:PORT")

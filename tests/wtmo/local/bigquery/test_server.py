@@ -408,6 +408,37 @@ def test_extract_and_load_through_cloud_storage(make_server: Callable[..., Serve
                 client.load_table_from_uri(uri, f"{PROJECT}.ds.v", job_config=same).result()
 
 
+def test_export_data_writes_what_the_query_gives(make_server: Callable[..., Server]) -> None:
+    with FakeGCSServer() as store:
+        client = make_server("--storage-url", store.url).client()
+        call_store(store.url, "POST", "/storage/v1/b?project=p", b'{"name": "bucket"}')
+
+        def export(options: str, select: str = "SELECT 'a,b' AS s, x = 1 AS one FROM UNNEST([1, 2]) AS x") -> Any:
+            return client.query(f"EXPORT DATA OPTIONS ({options}) AS {select} ORDER BY one DESC").result()
+
+        csv = "uri = 'gs://bucket/out/day*.csv', format = 'CSV'"
+        export(f"{csv}, header = TRUE, overwrite = TRUE, field_delimiter = ';'")
+        file = "/storage/v1/b/bucket/o/out%2Fday000000000000.csv?alt=media"
+        assert call_store(store.url, "GET", file) == b"s;one\na,b;true\na,b;false\n"
+        with pytest.raises(exceptions.BadRequest, match="is not empty"):
+            export(csv)
+        export(f"{csv}, overwrite = TRUE", "SELECT 'new' AS one FROM UNNEST([1])")
+        assert call_store(store.url, "GET", file) == b"new\n"
+        export("uri = 'gs://bucket/rows*.json', format = 'JSON'")
+        rows = call_store(store.url, "GET", "/storage/v1/b/bucket/o/rows000000000000.json?alt=media")
+        assert rows.splitlines()[0] == b'{"s": "a,b", "one": true}'
+        for options, says in (
+            ("uri = 'gs://bucket/one.csv', format = 'CSV'", "one \\*"),
+            ("uri = 'gs://bucket/*.x', format = 'AVRO'", "format AVRO"),
+            (f"{csv}, colour = 'red'", "colour"),
+            ("uri = 'gs://none/*.csv', format = 'CSV'", "none"),
+        ):
+            with pytest.raises(exceptions.GoogleAPICallError, match=says):
+                export(options)
+    with pytest.raises(exceptions.GoogleAPICallError, match="storage-url"):
+        make_server().client().query(f"EXPORT DATA OPTIONS ({csv}) AS SELECT 1 AS one").result()
+
+
 def call_store(url: str, method: str, path: str, body: bytes | None = None) -> bytes:
     request = urllib.request.Request(f"{url}{path}", body, {"Content-Type": "application/json"}, method=method)
     with urllib.request.urlopen(request, timeout=10) as answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,9 +19,12 @@ from wtmo.errors import WtmoError
 from wtmo.local.bqetl import cli
 from wtmo.local.bqetl.copy_deduplicate import slice_of
 from wtmo.local.bqetl.query import shown_rows
+from wtmo.local.pods import xcom
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    Runner = Callable[[Sequence[str]], tuple[int, str]]
 
 SAMPLE = Path(__file__).parents[4] / "resources" / "sample" / "bigquery-etl"
 QUERY = "sql/moz-fx-data-shared-prod/telemetry_derived/clients_daily_v6/query.sql"
@@ -40,9 +44,36 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
+    "argv",
+    [
+        ["script/shredder_delete", "--only=telemetry_stable.main_v5"],
+        ["python", "sql/moz-fx-data-shared-prod/microsoft_derived/app_installs_v1/query.py", "--date=2026-06-01"],
+        ["bash", "-c", "script/glam/generate_glean_sql && run_query"],
+        ["sh", "-c", "script/bqetl metadata publish; exit 7"],
+    ],
+)
+def test_programs_that_reach_beyond_queries_are_recorded(run: Runner, argv: list[str]) -> None:
+    status, out = run(argv)
+    assert status == 0
+    assert "records what it was asked to do" in out
+    assert repr(argv[-1]) in out
+
+
+def test_one_backfill_is_scheduled(run: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(xcom.FOLDER_VARIABLE, str(tmp_path))
+    line = "script/bqetl backfill scheduled --status=Initiate --json_path=/airflow/xcom/return.json"
+    assert run(["sh", "-c", line])[0] == 0
+    (entry,) = json.loads((tmp_path / xcom.FILE_NAME).read_text())
+    assert set(entry) == {"qualified_table_name", "staging_table", "backup_table", "watchers"}
+    run(["sh", "-c", "script/bqetl backfill initiate x"])
+    assert "stand_in_for" in (tmp_path / xcom.FILE_NAME).read_text()
+
+
+@pytest.mark.parametrize(
     ("argv", "message"),
     [
         ([], "has no command"),
+        (["python", "other.py"], "no command `python other.py`"),
         (["sh", "-c", "true"], "no command `sh -c true`"),
         (["script/bqetl", "backfill", "scheduled"], "no command `script/bqetl backfill scheduled`"),
         (["script/bqetl", "query", "backfill"], "no command `script/bqetl query backfill`"),
@@ -89,6 +120,16 @@ def test_without_a_checkout_the_message_says_what_to_set(run, monkeypatch: pytes
     monkeypatch.delenv("BQETL_CHECKOUT")
     status, output = run(["query", QUERY])
     assert (status, "BQETL_CHECKOUT is not set" in output) == (2, True)
+
+
+def test_a_parser_is_made_once_and_keeps_nothing_of_a_command_line() -> None:
+    """A DAG's file with a hundred queries parses a hundred command lines, at every start of one of its tasks."""
+    for parser, path in ((flags.query_run_parser, "a.sql"), (flags.check_parser, "a.b_v1")):
+        assert parser() is parser()
+        assert parser().parse_args(["--parameter=a:INT64:1", "--label=b:c", path]).parameter == ["a:INT64:1"]
+        again = parser().parse_args([path])
+        assert (again.parameter, again.label) == ([], [])
+    assert flags.multipart_parser() is flags.multipart_parser()
 
 
 def test_the_arguments_of_production_s_query_task_are_understood() -> None:

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from utils.config import ROOT
+from wtmo.local import tls
 from wtmo.local.services.outbox import read_outbox
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.loopback
 
-NAMES = ("fivetran", "smtp", "slack", "google")
+NAMES = ("fivetran", "smtp", "slack", "google", "dataproc", "sftp")
 
 
 class Program:
@@ -34,12 +35,15 @@ class Program:
         self.ports = {name: free_port() for name in NAMES}
         self.processes: list[subprocess.Popen[str]] = []
         (folder / "token").write_text("local-token")
+        (folder / "host_key").write_text(tls.ssh_host_key())
+        (folder / "host_key").chmod(0o600)
         (folder / "connectors").mkdir()
         (folder / "connectors" / "slow.json").write_text('{"service": "sheets", "schema": "s", "sync_seconds": 2}')
 
     def launch(self, *options: str) -> subprocess.Popen[str]:
         ports = [word for name, port in self.ports.items() for word in (f"--{name}-port", str(port))]
         command = [sys.executable, "-m", "wtmo.local.services", *ports, "--token-file", str(self.folder / "token")]
+        command += ["--sftp-host-key", str(self.folder / "host_key")]
         command += ["--state", str(self.folder / "state"), "--connectors", str(self.folder / "connectors"), *options]
         process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         self.processes.append(process)
@@ -58,7 +62,8 @@ class Program:
         try:
             for name in ("fivetran", "slack", "google"):
                 httpx.get(f"http://127.0.0.1:{self.ports[name]}/healthz").raise_for_status()
-            socket.create_connection(("127.0.0.1", self.ports["smtp"])).close()
+            for name in ("smtp", "sftp", "dataproc"):
+                socket.create_connection(("127.0.0.1", self.ports[name])).close()
         except (httpx.HTTPError, OSError):
             return False
         return True
