@@ -14,7 +14,8 @@ RUN uv pip sync --require-hashes --only-binary :all: --compile-bytecode --no-cac
 # Owned by root: what runs as uid 50000 can't change its own code.
 COPY . /opt/airflow/
 USER root
-RUN python -m compileall -q /opt/airflow
+# The folder of the DAG bundles: a new volume takes its owner from here.
+RUN python -m compileall -q /opt/airflow && install --directory --owner=50000 --group=0 /opt/airflow/bundles
 USER 50000:0
 
 

@@ -5,6 +5,9 @@ PYTHON ?= python3
 PORT ?= 8080
 DATE ?= 2026-06-01
 SEEDS ?=
+IMPORT ?=
+IMPORT_REF ?=
+IMPORT_SQL ?=
 ARGS ?=
 UV_VERSION := 0.13.9
 
@@ -16,10 +19,16 @@ SEED ?= 1
 TASKS ?= 300
 MINUTES ?= 45
 
-export PORT DATE SEEDS SEED TASKS MINUTES
+# Of these, what was given to make itself (WSL and others set NAME for all programs), and as it was typed: make would
+# expand a $ in it.
+NEW_DAG := NAME LAYER TEAM TIER SCHEDULE KIND ABOUT IMAGE TABLE WAITS_FOR MEMBERS START
+GIVEN := $(foreach name,$(NEW_DAG),$(if $(findstring command,$(origin $(name))),$(name)))
+$(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
+
+export PORT DATE SEEDS SEED TASKS MINUTES IMPORT IMPORT_REF IMPORT_SQL
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status day test lint format compose-env lock bench soak docs clean
+.PHONY: help setup up down status day test lint format compose-env lock bench soak docs new-dag clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +48,8 @@ $(STAMP): requirements.txt requirements-dev.txt pyproject.toml
 	@$(BIN)/python -m wtmo.local.bigquery warm
 	@touch $@
 
-up: $(STAMP) ## Start the platform, run one logical day (DATE=2026-06-01), leave the UI on http://localhost:8080 (PORT=)
-	@exec $(BIN)/wtmo up --tied --port "$$PORT" --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
+up: $(STAMP) ## Start the platform, run one logical day (DATE=2026-06-01), leave the UI on http://localhost:8080 (PORT=); IMPORT=repository serves its generated DAGs
+	@exec $(BIN)/wtmo up --tied --port "$$PORT" --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"} $${IMPORT:+--import "$$IMPORT"} $${IMPORT_REF:+--import-ref "$$IMPORT_REF"} $${IMPORT_SQL:+--bqetl "$$IMPORT_SQL"}
 
 down: $(STAMP) ## End the platform
 	@$(BIN)/wtmo down
@@ -76,8 +85,12 @@ bench: $(STAMP) ## Measure: set-up, start, imports, tasks, pods, queries by both
 soak: $(STAMP) ## Run TASKS=300 under every fault at once, components killed at random by SEED=1, at most MINUTES=45; settle the account
 	@exec $(BIN)/python -m wtmo.local.soak --seed "$$SEED" --tasks "$$TASKS" --minutes "$$MINUTES"
 
-docs: $(STAMP) ## Check that every page the docs link to exists
+docs: $(STAMP) ## Write docs/DAGS.md, the catalogue of DAGs, and check that every page the docs link to exists
+	@$(BIN)/wtmo docs
 	@$(BIN)/pytest -q tests/test_docs.py
+
+new-dag: $(STAMP) ## Write a new DAG that passes every check: asks, or NAME= LAYER= TEAM= TIER= SCHEDULE= KIND= (all: wtmo new-dag --help)
+	@exec $(BIN)/wtmo new-dag $(foreach name,$(GIVEN),--$(name) "$$$(name)")
 
 clean: down ## Remove what the local platform stored
 	@rm -rf .local

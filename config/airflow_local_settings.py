@@ -12,7 +12,7 @@ import warnings
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from utils.config import LocalCloud, QueryTasks
+from utils.config import LocalCloud
 from utils.policy import check_dag
 from utils.retries import FaultRetryPolicy
 
@@ -31,9 +31,11 @@ _HEAVY = (
     "operators.external_task",
     "operators.fivetran",
     "operators.gcp_container_operator",
+    "utils.defaults",
     "utils.gcp",
 )
 _OFFLINE_DELAY = timedelta(seconds=5)
+_OFFLINE_POKE_SECONDS = 15.0
 
 
 def dag_policy(dag: DAG) -> None:
@@ -48,7 +50,8 @@ def dag_policy(dag: DAG) -> None:
 def task_policy(task: BaseOperator) -> None:
     """What would only fail again is not retried, in generated DAGs too, which name no policy.
 
-    Offline, a retry comes after seconds, and so does what waits an hour: nobody watches a day for that long.
+    Offline, a retry comes after seconds, and so does what waits an hour: nobody watches a day for that long. Sensors look
+    every 15 seconds at the least.
     """
     if task.retry_policy is None:
         task.retry_policy = FaultRetryPolicy()
@@ -60,6 +63,8 @@ def task_policy(task: BaseOperator) -> None:
         task.retry_policy = FaultRetryPolicy(longest=_OFFLINE_DELAY)
     if isinstance(getattr(task, "time_to_wait", None), timedelta):
         task.time_to_wait = _OFFLINE_DELAY
+    if isinstance(interval := getattr(task, "poke_interval", None), int | float):
+        task.poke_interval = min(interval, _OFFLINE_POKE_SECONDS)
 
 
 def _redirect() -> None:
@@ -72,8 +77,7 @@ def _redirect() -> None:
 
 def _preload() -> None:
     if _FORKING & set(sys.argv[1:3]):
-        native = ("operators.bigquery",) if QueryTasks().engine == "native" else ()
-        for module in (*_HEAVY, *native):
+        for module in _HEAVY:
             importlib.import_module(module)
         # A collection in a child would write to what it shares with its parent.
         gc.collect()

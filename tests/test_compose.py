@@ -144,7 +144,7 @@ def test_the_worker_cannot_open_the_metadata_database(compose: list[str], projec
 def test_the_stand_ins_listen_where_airflow_looks_for_them(compose: list[str], project: Path) -> None:
     found = resolved(compose, project)
     network = compose_env.Network()
-    for service in ("bigquery", "gcs", "pods", "fivetran", "smtp", "slack", "google"):
+    for service in ("bigquery", "gcs", "pods", "fivetran", "smtp", "slack", "google", "dataproc", "sftp"):
         arguments = " ".join(found[network.host(service)]["command"]).replace("=", " ")
         option = "--port" if network.host(service) == service else f"--{service}-port"
         assert f"{option} {getattr(network, service)} " in f"{arguments} ", service
@@ -258,3 +258,14 @@ def test_nothing_but_the_named_folders_reaches_a_build() -> None:
     assert lines[0] == "*"
     let_in = {line.removeprefix("!") for line in lines if line.startswith("!")}
     assert let_in == {"config", "dags", "operators", "plugins", "requirements.txt", "resources", "utils", "wtmo"}
+
+
+def test_imported_dags_lie_where_every_service_finds_them(services: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    """In a volume, owned by the services' user: git refuses a repository of another one."""
+    folder = "/opt/airflow/bundles"
+    for name in AIRFLOW:
+        service = services[name]
+        assert service["environment"]["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH"] == folder, name
+        assert f"bundles:{folder}" in service["volumes"], name
+    assert compose_env.stand_ins(State(tmp_path))["WTMO_IMPORT_URL"].startswith(f"{folder}/")
+    assert f"install --directory --owner=50000 --group=0 {folder}" in (ROOT / "Dockerfile").read_text()

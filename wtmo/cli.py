@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from wtmo.imports.run import Outcome as ImportOutcome
     from wtmo.imports.verdicts import Report
+    from wtmo.local.all_dags import DayOfAll
     from wtmo.local.day import TaskResult
 
 app = typer.Typer(
@@ -128,12 +129,32 @@ def up(
         str | None,
         typer.Option("--faults", metavar="SEED:RATE", help="Give this share of the pods a fault by this seed."),
     ] = None,
+    import_: Annotated[
+        str | None,
+        typer.Option(
+            "--import",
+            metavar="WHERE",
+            help="Serve the generated DAGs of this folder, git repository or URL in place of the sample's.",
+        ),
+    ] = None,
+    import_ref: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit of it. Default: generated-dags if it has that, else HEAD.")
+    ] = None,
+    bqetl: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHERE",
+            help="Their query files: a folder with sql/, or a repository or URL with the branch generated-sql. "
+            "Default: WHERE of --import if it has that branch, else the sample's.",
+        ),
+    ] = None,
     tied: TiedOption = False,
 ) -> None:
     """Start the platform, run one logical day, and leave it running. Ctrl-C before that ends it all."""
     from wtmo.local import day as logical_day
     from wtmo.local import platform
     from wtmo.local.components import Supplies
+    from wtmo.local.generated import supplied
     from wtmo.local.pods.faults import Chance
 
     with _errors():
@@ -143,13 +164,19 @@ def up(
         logical = _day_date(date)
         if faults:
             Chance.parse(faults)
-        supplies, results = Supplies(faults=faults), None
-        with (
-            _progress("start") as report,
-            platform.platform(place, report, port=port, supplies=supplies, keep=True) as record,
-        ):
+        if (import_ or bqetl) and platform.running(place):
+            raise WtmoError(
+                f"a platform runs already on {place.root}, with DAGs of its own", fix="end it first: make down"
+            )
+        results = None
+        with contextlib.ExitStack() as stack:
+            report = stack.enter_context(_progress("start"))
+            imports, checkout = supplied(place, import_, import_ref, bqetl, report)
+            supplies = Supplies(checkout=checkout or Supplies.checkout, faults=faults, imports=imports)
+            record = stack.enter_context(platform.platform(place, report, port=port, supplies=supplies, keep=True))
             if day:
-                results = _run_day(place, record, logical, seeds, clients, report)
+                after: list[str] | None = [] if imports else None
+                results = _run_day(place, record, logical, seeds, clients, report, after=after)
         if results is not None:
             _show_day(results)
         out.print(f"Airflow is on {record.ui} (no login on this machine). `make down` ends it.", highlight=False)
@@ -210,12 +237,26 @@ def day(
     state: StateOption = DEFAULT_STATE,
     seeds: SeedsOption = None,
     clients: ClientsOption = CLIENTS,
+    every: Annotated[
+        bool, typer.Option("--all", help="Run every hand-written DAG that is due that day, not the sample alone.")
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dag",
+            metavar="DAG",
+            help="With --all: this DAG alone. Without: in place of the sample's, such as an imported one. May be repeated.",
+        ),
+    ] = None,
+    minutes: Annotated[int, typer.Option(min=1, help="With --all: how long the runs may take together.")] = 60,
     as_json: JsonOption = False,
     tied: TiedOption = False,
 ) -> None:
     """Run one logical day to its end and show what each task did. Uses the running platform, or one of its own.
 
-    Exit status: 0 when every task succeeded, 1 when one failed, 2 when the day could not be run.
+    With --all, the table has a line for each DAG that is due, also for one that is left out since it waits for what never comes.
+
+    Exit status: 0 when all are green, 1 when one isn't or is left out that production could run, 2 when the day could not be run.
     """
     from wtmo.local import day as logical_day
     from wtmo.local import platform
@@ -225,8 +266,16 @@ def day(
             _end_with_parent()
         place = State(state.resolve())
         logical = _day_date(date)
+        if every:
+            with _progress(date) as report, platform.platform(place, report) as record:
+                whole = _run_all(place, record, logical, seeds, clients, only or (), minutes, report)
+            if as_json:
+                print_json({**asdict(whole), "succeeded": whole.succeeded})
+            else:
+                _show_all(whole)
+            raise typer.Exit(0 if whole.succeeded else 1)
         with _progress(date) as report, platform.platform(place, report) as record:
-            results = _run_day(place, record, logical, seeds, clients, report)
+            results = _run_day(place, record, logical, seeds, clients, report, after=only)
         if as_json:
             print_json([asdict(result) for result in results])
         else:
@@ -247,11 +296,60 @@ def _run_day(
     seeds: Path | None,
     clients: int,
     report: Callable[[str], None],
+    *,
+    after: Sequence[str] | None = None,
 ) -> list[TaskResult]:
+    """Run the sample's day, or the pings' copying and after it other DAGs."""
     from wtmo.local import day as logical_day
 
     logical_day.seed(place, record, date, seeds=seeds, clients=clients, report=report)
-    return logical_day.run_day(place, record, date, report=report)
+    if after is None:
+        return logical_day.run_day(place, record, date, report=report)
+    # One after the other: a generated sensor that does not find its run looks again after 5 minutes.
+    results = logical_day.run_day(place, record, date, report=report, dags=logical_day.DAY_DAGS[:1])
+    return results + (logical_day.run_day(place, record, date, report=report, dags=after) if after else [])
+
+
+def _run_all(
+    place: State,
+    record: PlatformRecord,
+    date: dt.date,
+    seeds: Path | None,
+    clients: int,
+    only: Sequence[str],
+    minutes: int,
+    report: Callable[[str], None],
+) -> DayOfAll:
+    from wtmo.local import all_dags
+    from wtmo.local import day as logical_day
+
+    logical_day.seed(place, record, date, seeds=seeds, clients=clients, report=report)
+    return all_dags.run_all(place, record, date, report=report, only=only, seconds=minutes * 60)
+
+
+def _show_all(whole: DayOfAll) -> None:
+    rows = [
+        {
+            "dag": dag.dag,
+            "tasks": f"{dag.tasks}/{dag.of}",
+            "state": dag.state,
+            "seconds": f"{dag.seconds:.1f}" if dag.seconds is not None else None,
+            "what": ", ".join(f"{task}: {state}" for task, state in dag.failed.items())
+            or (f"{whole.several[dag.dag]} more runs that day were not made" if whole.several.get(dag.dag) else None),
+        }
+        for dag in whole.dags
+    ]
+    for left in whole.left_out:
+        state = "left out" if left.known else "waits in vain"
+        rows.append({"dag": left.dag, "tasks": None, "state": state, "seconds": None, "what": left.reason})
+    out.print(_table(rows, right=("tasks", "seconds")))
+    green = sum(dag.state == "success" for dag in whole.dags)
+    said = f"{green} of {len(whole.dags)} runs are green; {len(whole.left_out)} DAGs are left out, {whole.not_due} are not due"
+    if whole.stand_ins or whole.taken_as_done:
+        names = sorted({run.dag for run in whole.stand_ins})
+        done = [f"{run.dag} of {run.date[:10]}" for run in whole.taken_as_done]
+        said += f". Not run but waited for: stand-ins for {', '.join(names) or 'none'}; taken as done: {', '.join(done) or 'none'}"
+    out.print(said, highlight=False)
 
 
 def _show_day(results: Sequence[TaskResult]) -> None:
@@ -460,7 +558,13 @@ def import_(
     ref: Annotated[
         str | None, typer.Option(help="Branch, tag or full commit id. Default: the repository's HEAD.")
     ] = None,
-    into: Annotated[Path, typer.Option(help="Folder that the served files are kept in.")] = DEFAULT_IMPORTS,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that the served files are kept in. Default: .local/imports; of `status`, that of the local platform."
+        ),
+    ] = None,
+    state: StateOption = DEFAULT_STATE,
     only: Annotated[str | None, typer.Option(metavar="GLOB", help="Only files whose path below dags/ matches.")] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; compare each DAG before and after its translation too.")
@@ -478,12 +582,14 @@ def import_(
     from wtmo.imports.source import open_source
     from wtmo.imports.status import read_status
     from wtmo.imports.store import Store
+    from wtmo.local.generated import default_store
 
     with _errors():
-        store = Store(into.resolve())
         if source == "status":
-            _show_imports(read_status(store, time.time()), as_json)
+            store = Store(into.resolve()) if into else default_store(State(state.resolve()), DEFAULT_IMPORTS)
+            _show_imports(store.root, read_status(store, time.time()), as_json)
             return
+        store = Store((into or DEFAULT_IMPORTS).resolve())
         options = run.Options(only=only, max_held=max_held)
         with _import_progress() as report:
             if check:
@@ -550,7 +656,9 @@ def _show_import(outcome: ImportOutcome) -> None:
     if outcome.outcome == "checked" and "files" in told:
         changed = len(outcome.differences)
         passed = told["files"] - len(told["held_back"])
-        out.print(f"compared {passed} files before and after translation: {changed or 'no'} differences", highlight=False)
+        out.print(
+            f"compared {passed} files before and after translation: {changed or 'no'} differences", highlight=False
+        )
     last = f"{outcome.outcome}: {outcome.why}" if outcome.why else outcome.outcome
     out.print(f"{last}. Served: {outcome.version or 'nothing'}", markup=False, highlight=False)
 
@@ -590,7 +698,7 @@ def _show_held(told: dict[str, Any]) -> None:
         out.print(_table(rows))
 
 
-def _show_imports(told: dict[str, Any], as_json: bool) -> None:
+def _show_imports(folder: Path, told: dict[str, Any], as_json: bool) -> None:
     from wtmo.imports.status import age
 
     if as_json:
@@ -611,6 +719,7 @@ def _show_imports(told: dict[str, Any], as_json: bool) -> None:
         why = f": {last['why']}" if last.get("why") else ""
         since = f" (since {last['failing_since']})" if last.get("failing_since") else ""
         lines.append(f"last import {last['outcome']}{since}{why}")
+    lines.append(f"kept in {folder}")
     out.print("\n".join(lines), markup=False, highlight=False)
 
 

@@ -3,7 +3,9 @@
 One entry of ``[dag_processor] dag_bundle_config_list``::
 
     {"name": "bigquery-etl", "classpath": "wtmo.imports.bundle.ImportedDagBundle",
-     "kwargs": {"repo_url": "https://github.com/mozilla/bigquery-etl", "tracking_ref": "generated-dags", "refresh_interval": 60}}
+     "kwargs": {"refresh_interval": 60}}
+
+What to import is said there (``repo_url``, ``tracking_ref``, ``git_conn_id``) or in the environment (:class:`utils.config.Imports`).
 
 What lies in the bundle's folder is a :class:`wtmo.imports.store.Store`, the same as that of ``wtmo import --into <that folder>``:
 an import there before Airflow starts spares the dag-processor its first one.
@@ -19,6 +21,7 @@ from airflow.dag_processing.bundles.base import BaseDagBundle, BundleVersion
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.providers.git.bundles.git import GitDagBundle
 
+from utils.config import Imports
 from wtmo.errors import WtmoError
 from wtmo.imports.plan import RETIRE_DAYS
 from wtmo.imports.run import MAX_HELD, Options, Tools, materialise, run_import
@@ -49,9 +52,10 @@ class ImportedDagBundle(GitDagBundle):
     A refresh that fails, or would hold back too many files, leaves what is served; the log and ``wtmo import status`` tell why
     and how old it is. No code of a file runs in the process that holds this object.
 
-    :param tracking_ref: branch, tag or commit.
-    :param git_conn_id: Airflow connection of type ``git``, for private repositories. Default: ``git_default``.
-    :param repo_url: the repository. Default: the connection's.
+    :param tracking_ref: branch, tag or commit. Default: :attr:`utils.config.Imports.ref`.
+    :param git_conn_id: Airflow connection of type ``git``, for private repositories. Default: that of
+        :class:`utils.config.Imports`, or none; Airflow's ``git_default`` is not looked for.
+    :param repo_url: the repository. Default: the connection's, or :attr:`utils.config.Imports.url`.
     :param only: see :class:`wtmo.imports.run.Options`, as the other two.
     """
 
@@ -61,7 +65,7 @@ class ImportedDagBundle(GitDagBundle):
     def __init__(
         self,
         *,
-        tracking_ref: str,
+        tracking_ref: str | None = None,
         git_conn_id: str | None = None,
         repo_url: str | None = None,
         only: str | None = None,
@@ -69,7 +73,20 @@ class ImportedDagBundle(GitDagBundle):
         retire_days: int = RETIRE_DAYS,
         **kwargs: Any,
     ) -> None:
-        super().__init__(tracking_ref=tracking_ref, git_conn_id=git_conn_id, repo_url=repo_url, subdir=FOLDER, **kwargs)
+        settings = Imports()
+        if not (repo_url or git_conn_id):
+            repo_url, git_conn_id = settings.url or None, settings.git_conn_id or None
+        tracking_ref = tracking_ref or settings.ref
+        if git_conn_id:
+            super().__init__(
+                tracking_ref=tracking_ref, git_conn_id=git_conn_id, repo_url=repo_url, subdir=FOLDER, **kwargs
+            )
+        else:
+            # Not GitDagBundle's: without a connection that asks Airflow for git_default each time, and logs a traceback.
+            BaseDagBundle.__init__(self, **kwargs)
+            self.tracking_ref, self.subdir = tracking_ref, FOLDER
+            self.repo_url, self.git_conn_id, self.hook = repo_url, None, None
+            self.submodules = False  # its __repr__, which Python 3.11 calls in every fork of the dag-processor
         self.options = Options(only=only, max_held=max_held, retire_days=retire_days)
         self.store = Store(self.base_dir)
         self._tree: Tree | None = None

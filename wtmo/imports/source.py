@@ -10,11 +10,13 @@ Bounds, beyond which nothing is read: :data:`MAX_FILES` files, :data:`MAX_FILE` 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
 import stat
 import subprocess
 import sys
+import tarfile
 import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
@@ -225,6 +227,7 @@ class GitSource(Source):
     :param mirror: the bare repository that the ref is fetched into; made when missing.
     :param extra_environment: further environment of git while it fetches, such as ``GIT_SSH_COMMAND``.
     :param seconds: what a fetch may take. Default: :data:`FETCH_SECONDS`.
+    :param depth: how many commits of the history to fetch. Default: all of them.
     """
 
     kind = "git"
@@ -237,6 +240,7 @@ class GitSource(Source):
         ref: str | None = None,
         extra_environment: Mapping[str, str] | None = None,
         seconds: int | None = None,
+        depth: int | None = None,
     ) -> None:
         self._from = _allowed(url)
         self.url = url
@@ -246,6 +250,38 @@ class GitSource(Source):
         self.mirror = mirror
         self.extra_environment = dict(extra_environment or {})
         self._seconds = seconds
+        self._depth = depth
+
+    def branch(self, name: str) -> str | None:
+        """The ref of a branch of the repository, or of the one that it was cloned from. None: neither has it.
+
+        :raises WtmoError: the source cannot be reached.
+        """
+        self._prepare()
+        refs = self._git("ls-remote", "--", self._from, seconds=self._seconds or FETCH_SECONDS).decode().split()[1::2]
+        wanted = {f"refs/heads/{name}": name, f"refs/remotes/origin/{name}": f"refs/remotes/origin/{name}"}
+        return next((short for ref, short in wanted.items() if ref in refs), None)
+
+    def head(self) -> str:
+        """The commit that the last fetch brought.
+
+        :raises WtmoError: nothing was fetched yet.
+        """
+        if commit := self._resolve(_OUR_REF):
+            return commit
+        raise WtmoError(f"nothing of {self.url} was fetched yet")
+
+    def export(self, folder: str, into: Path) -> None:
+        """Write a folder of the fetched commit's files below ``into``; nothing lands outside of it.
+
+        :raises WtmoError: the commit has no such folder, or it cannot be written.
+        """
+        archive = self._git("archive", "--format=tar", _OUR_REF, "--", folder, failure=f"{self.url} has no {folder}/")
+        try:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+                files.extractall(into, filter="data")
+        except (OSError, tarfile.TarError) as error:
+            raise WtmoError(f"cannot write the files of {self.url} to {into}: {error}") from error
 
     def fetch(self, ref: str | None = None) -> None:
         """Bring the ref's commits into the mirror.
@@ -257,6 +293,7 @@ class GitSource(Source):
         limit = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({MAX_PACK},) * 2)"
         self._git(
             *("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--no-auto-gc", "--update-shallow"),
+            *((f"--depth={self._depth}",) if self._depth else ()),
             *("--no-write-fetch-head", "--", self._from, f"+{wanted}:{_OUR_REF}"),
             wrap=(sys.executable, "-IS", "-c", f"{limit}; os.execvp(sys.argv[1], sys.argv[1:])"),
             seconds=self._seconds or FETCH_SECONDS,

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from utils import connections, variables
 from utils.config import GKE, ROOT
-from wtmo.local import tls
+from wtmo.local import generated, tls
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wtmo.local.generated import Origin
     from wtmo.local.state import State
 
 RESOURCES = ROOT / "resources"
-SAMPLE_DAGS = RESOURCES / "sample" / "dags"
+# What `wtmo day --all` makes in place of imported DAGs: the bundle, and its folder below the state's.
+STAND_INS, STAND_IN_DAGS = "stand-ins", "stand-in-dags"
 
 # Two cores bear four tasks at once: with 32 the api-server stalls and tasks fail on its time-outs.
 PARALLELISM = 4
@@ -37,6 +39,8 @@ class Ports:
     smtp: int
     slack: int
     google: int
+    dataproc: int
+    sftp: int
 
     def host(self, service: str) -> str:
         """The host of a service: loopback."""
@@ -53,8 +57,10 @@ def stand_in_settings(state: State, ports: Ports) -> dict[str, str]:
         "BIGQUERY_EMULATOR_HOST": f"http://{ports.address('bigquery')}",
         "STORAGE_EMULATOR_HOST": f"http://{ports.address('gcs')}",
         "FIVETRAN_API_URL": f"http://{ports.address('fivetran')}",
+        "BUGZILLA_URL": f"http://{ports.address('slack')}/bugzilla",
         "WTMO_GKE_ENDPOINT": ports.address("pods"),
         "WTMO_GKE_CA_FILE": str(state.root / "secrets" / "pods.crt"),
+        "WTMO_DATAPROC_ENDPOINT": ports.address("dataproc"),
     }
 
 
@@ -69,8 +75,8 @@ def secrets(state: State, ports: Ports) -> dict[str, str]:
 
 
 def stand_in_secrets(state: State, ports: Ports) -> dict[str, str]:
-    """What the stand-ins ask for, made at first use: ``service_token`` and ``service_account_key`` (a key file of Google
-    as JSON).
+    """What the stand-ins ask for or show, made at first use: ``service_token``, ``service_account_key`` (a key file of
+    Google as JSON) and ``sftp_host_key`` (the public key, ``ssh-ed25519 AAAA...``).
     """
     token_uri = f"http://{ports.address('google')}/token"
 
@@ -79,7 +85,11 @@ def stand_in_secrets(state: State, ports: Ports) -> dict[str, str]:
 
     # The private key is made once; the address of the token service is this start's.
     account = json.loads(state.secret("service_account_key", key).read_text()) | {"token_uri": token_uri}
-    return {"service_account_key": json.dumps(account), "service_token": state.secret("service_token").read_text()}
+    return {
+        "service_account_key": json.dumps(account),
+        "service_token": state.secret("service_token").read_text(),
+        "sftp_host_key": tls.ssh_public_key(state.secret("sftp_host_key", tls.ssh_host_key).read_text()),
+    }
 
 
 def client_settings(state: State, ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
@@ -90,14 +100,28 @@ def client_settings(state: State, ports: Ports, secrets: dict[str, str]) -> dict
     return stand_in_settings(state, ports) | _connections(ports, secrets) | _variables()
 
 
-def environment(state: State, ports: Ports, secrets: dict[str, str], *, dags: Path | None = None) -> dict[str, str]:
+def environment(
+    state: State,
+    ports: Ports,
+    secrets: dict[str, str],
+    *,
+    imports: Origin,
+    checkout: Path | None = None,
+    dags: Path | None = None,
+) -> dict[str, str]:
     """The environment of Airflow's processes.
 
     :param secrets: those of :func:`secrets`.
-    :param dags: a folder to serve as a third bundle. Default: none.
+    :param imports: what the bundle of imported DAGs polls.
+    :param checkout: the bigquery-etl checkout that native query tasks read. Default: what ``BQETL_CHECKOUT`` says, or the sample's.
+    :param dags: a folder to serve as one more bundle. Default: none.
     """
     home = state.folder("airflow")
-    bundles = [bundle("telemetry-airflow", ROOT / "dags"), bundle("bigquery-etl", SAMPLE_DAGS)]
+    bundles = [
+        bundle("telemetry-airflow", ROOT / "dags"),
+        generated.bundle(),
+        bundle(STAND_INS, state.folder(STAND_IN_DAGS)),
+    ]
     if dags:
         bundles.append(bundle("more", dags.resolve()))
     settings = {
@@ -134,7 +158,9 @@ def environment(state: State, ports: Ports, secrets: dict[str, str], *, dags: Pa
         # Runs are started by `wtmo day` and by hand; a DAG that is switched on must not catch up years.
         "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
     }
-    return settings | client_settings(state, ports, secrets)
+    if checkout:
+        settings["BQETL_CHECKOUT"] = str(checkout)
+    return settings | imports.settings | client_settings(state, ports, secrets)
 
 
 def component(name: str, *arguments: str) -> list[str]:
@@ -157,8 +183,12 @@ def _connections(ports: Ports, secrets: dict[str, str]) -> dict[str, str]:
         "service_account_key": secrets["service_account_key"],
         "service_token": secrets["service_token"],
         "slack_url": f"http://{ports.address('slack')}",
+        "airflow_url": f"http://{ports.address('ui')}",
         "smtp_host": ports.host("smtp"),
         "smtp_port": str(ports.smtp),
+        "sftp_host": ports.host("sftp"),
+        "sftp_port": str(ports.sftp),
+        "sftp_host_key": secrets["sftp_host_key"],
     }
 
     def fill(value: Any) -> Any:

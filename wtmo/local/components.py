@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wtmo.local.airflow import Ports
+    from wtmo.local.generated import Origin
     from wtmo.local.state import State
 
 RESTARTS = 5
@@ -39,12 +40,14 @@ class Supplies:
 
     :param checkout: the bigquery-etl checkout that the image's stand-in reads. Default: the sample's.
     :param connectors: the folder of Fivetran connectors. Default: the sample's.
+    :param imports: what the bundle of imported DAGs polls. Default: the sample's.
     :param faults: ``SEED:RATE`` of the pod server: the share of the pods that meet a fault. Default: none.
     """
 
     checkout: Path = SAMPLE / "bigquery-etl"
     connectors: Path = SAMPLE / "fivetran"
     faults: str | None = None
+    imports: Origin | None = None
 
 
 @dataclass
@@ -129,6 +132,8 @@ def stand_ins(state: State, ports: Ports, environment: dict[str, str], supplies:
         "services",
         *("--fivetran-port", str(ports.fivetran), "--smtp-port", str(ports.smtp)),
         *("--slack-port", str(ports.slack), "--google-port", str(ports.google)),
+        *("--dataproc-port", str(ports.dataproc), "--sftp-port", str(ports.sftp)),
+        *("--sftp-host-key", str(secrets / "sftp_host_key")),
         *("--token-file", str(secrets / "service_token"), "--connectors", str(supplies.connectors)),
         *("--bigquery-url", bigquery_url),
     )

@@ -12,7 +12,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import secrets
 import sys
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from utils.config import ROOT
 from wtmo.errors import WtmoError
-from wtmo.local import airflow, tls
+from wtmo.local import airflow, generated, tls
 from wtmo.local.state import State, write_private
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 ENV_FILE = ROOT / ".env"
 STATE = State(ROOT / ".compose")
 IMAGE_ROOT = Path("/opt/airflow")
-TOKEN, CERTIFICATE, KEY = "service_token", "pods.crt", "pods.key"
+TOKEN, CERTIFICATE, KEY, HOST_KEY = "service_token", "pods.crt", "pods.key", "sftp_host_key"
 
 
 def _password() -> str:
@@ -72,10 +71,12 @@ class Network(airflow.Ports):
     smtp: int = 1025
     slack: int = 8002
     google: int = 8003
+    dataproc: int = 8004
+    sftp: int = 8022
 
     def host(self, service: str) -> str:
         """The container that serves it: the small stand-ins share one."""
-        shared = {"fivetran", "smtp", "slack", "google"}
+        shared = {"fivetran", "smtp", "slack", "google", "dataproc", "sftp"}
         return "services" if service in shared else {"ui": "api-server"}.get(service, service)
 
 
@@ -115,18 +116,19 @@ def stand_ins(state: State) -> dict[str, str]:
     state.root.chmod(0o700)
     settings = airflow.client_settings(state, network, airflow.stand_in_secrets(state, network))
     tls.ensure_certificate(folder)
-    for name in (TOKEN, CERTIFICATE, KEY):
+    for name in (TOKEN, CERTIFICATE, KEY, HOST_KEY):
         (folder / name).chmod(0o644)
-    bundles = [
-        airflow.bundle("telemetry-airflow", IMAGE_ROOT / "dags"),
-        airflow.bundle("bigquery-etl", IMAGE_ROOT / airflow.SAMPLE_DAGS.relative_to(ROOT)),
-    ]
-    return settings | {
-        "WTMO_GKE_CA_FILE": f"/run/secrets/{CERTIFICATE}",
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
-        # Runs are started by hand: the sample's pings are of one day, not of today.
-        "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
-    }
+    # airflow-init makes it: git refuses a repository of another user.
+    imports = generated.Origin(str(IMAGE_ROOT / "bundles" / "sample.git"), "main")
+    return (
+        settings
+        | imports.settings
+        | {
+            "WTMO_GKE_CA_FILE": f"/run/secrets/{CERTIFICATE}",
+            # Runs are started by hand: the sample's pings are of one day, not of today.
+            "AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False",
+        }
+    )
 
 
 def env_file(settings: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ import psutil
 
 from utils.config import ROOT, environment
 from wtmo.errors import WtmoError
-from wtmo.local import airflow
+from wtmo.local import airflow, generated
 from wtmo.local.components import Supplies
 from wtmo.local.guard import sweep
 from wtmo.local.state import PlatformRecord, State, check_port
@@ -64,6 +64,7 @@ class Launch:
         sweep_leftovers(state)
         if port:
             check_port(port)
+        self.seconds = START_SECONDS + (generated.SECONDS if supplies.imports else 0)
         self.log = logs / "supervisor.log"
         with self.log.open("wb") as out:
             self._process = subprocess.Popen(
@@ -73,6 +74,7 @@ class Launch:
                     *(("--dags", str(dags)) if dags else ()),
                     *("--checkout", str(supplies.checkout), "--connectors", str(supplies.connectors)),
                     *(("--faults", supplies.faults) if supplies.faults else ()),
+                    *(("--import-url", where.url, "--import-ref", where.ref) if (where := supplies.imports) else ()),
                 ],
                 stdin=subprocess.PIPE,
                 stdout=out,
@@ -88,7 +90,7 @@ class Launch:
         :raises WtmoError: with the end of the log of what didn't.
         """
         told: dict[str, str] = {}
-        end = time.monotonic() + START_SECONDS
+        end = time.monotonic() + self.seconds
         while time.monotonic() < end:
             record = PlatformRecord.load(self.state)
             mine = record is not None and record.pid == self._process.pid
@@ -100,14 +102,18 @@ class Launch:
                             report(f"{service.name} is up")
                         elif service.name == "migrate":
                             report("making the metadata database (first start)")
+                    if service.name == "import" and service.note and told.get("import note") != service.note:
+                        told["import note"] = service.note
+                        report(service.note)
                 if record.state == "running":
+                    report(generated.summary(self.state))
                     return record
             if self._process.poll() is not None:
                 note = record.note if record and mine else None
                 raise WtmoError(f"the platform did not start: {note or self.log.read_text().strip()}")
             time.sleep(0.1)
         self.stop()
-        raise WtmoError(f"the platform was not ready after {START_SECONDS} s", fix=f"see the logs in {self.log.parent}")
+        raise WtmoError(f"the platform was not ready after {self.seconds} s", fix=f"see the logs in {self.log.parent}")
 
     def release(self) -> None:
         """Let the platform outlive this process."""
@@ -132,7 +138,12 @@ class Launch:
 def airflow_environment(state: State, record: PlatformRecord) -> dict[str, str]:
     """The environment in which ``airflow`` commands work on the running platform."""
     ports = airflow.Ports(**record.ports)
-    return environment() | airflow.environment(state, ports, airflow.secrets(state, ports))
+    imports = generated.Origin(record.settings["WTMO_IMPORT_URL"], record.settings["WTMO_IMPORT_REF"])
+    return (
+        environment()
+        | airflow.environment(state, ports, airflow.secrets(state, ports), imports=imports)
+        | record.settings
+    )
 
 
 @contextlib.contextmanager

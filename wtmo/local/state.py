@@ -4,8 +4,10 @@ Everything lies in one folder, ``.local/`` of the repository unless told otherwi
 
     airflow/     AIRFLOW_HOME: task logs
     bigquery/    gcs/  pods/  services/  postgres/   what each stand-in stores
+    generated/   repositories of generated DAGs and query files; what was imported of them is in airflow/bundles/
     logs/        one log a process
     secrets/     made once, readable by their owner only
+    stand-in-dags/   what a day of all DAGs made in place of imported ones
     platform.json   the running platform: its processes, ports and their states
 """
 

@@ -22,16 +22,19 @@ import time
 import uuid
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import psutil
 
 from utils.config import ROOT
 from utils.config import environment as own_environment
 from wtmo.errors import WtmoError
-from wtmo.local import airflow, components, tls
+from wtmo.local import airflow, components, generated, tls
 from wtmo.local.components import RESTARTS, Service, Supplies
 from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
+
+if TYPE_CHECKING:
+    from wtmo.local.generated import Origin
 
 STARTUP_SECONDS = 240
 RESTART_WINDOW = 300
@@ -114,8 +117,13 @@ class Supervisor:
         secrets = airflow.secrets(self.state, self.ports)
         base = self._base_environment()
         self.record.ports = asdict(self.ports)
-        self.record.settings = airflow.stand_in_settings(self.state, self.ports)
-        airflow_environment = base | airflow.environment(self.state, self.ports, secrets, dags=self.dags)
+        imports = self.supplies.imports or generated.sample(self.state)
+        self.record.settings = airflow.stand_in_settings(self.state, self.ports) | imports.settings
+        checkout = self.supplies.checkout if self.supplies.checkout != Supplies.checkout else None
+        airflow_environment = base | airflow.environment(
+            self.state, self.ports, secrets, imports=imports, checkout=checkout, dags=self.dags
+        )
+        importing = self._begin_import(imports, base)
         database = components.database(self.state, self.ports, base, secrets["postgres"])
         first = [database, *components.stand_ins(self.state, self.ports, base, self.supplies)]
         for service in first:
@@ -124,9 +132,45 @@ class Supervisor:
         self._migrate(airflow_environment)
         self.record.settings["AIRFLOW_API_URL"] = f"http://127.0.0.1:{self.ports.ui}"
         second = components.airflow_processes(self.ports, airflow_environment)
-        for service in second:
+        # The dag-processor parses nothing while it imports: it gets a folder that is filled.
+        for service in sorted(second, key=lambda service: service.name == "dag-processor"):
+            if service.name == "dag-processor":
+                self._end_import(importing, imports)
             self._start(service)
         self._await([*first, *second])
+
+    def _begin_import(self, imports: Origin, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        """Start the import that the bundle of imported DAGs begins with; it needs nothing else that runs."""
+        log = self.state.folder("logs") / "import.log"
+        self.record.services["import"] = ServiceRecord("import", str(log))
+        self._note("starting")
+        with log.open("ab") as out:
+            return subprocess.Popen(
+                generated.command(self.state, imports),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            )
+
+    def _end_import(self, process: subprocess.Popen[bytes], imports: Origin) -> None:
+        """Wait for the import. One that brings nothing is an error, unless an older one of the same source is there."""
+        record = self.record.services["import"]
+        log = Path(record.log)
+        end = time.monotonic() + generated.SECONDS
+        while process.poll() is None:
+            if self.stopping.is_set() or time.monotonic() > end:
+                _kill_tree(process.pid)
+                raise Stop if self.stopping.is_set() else WtmoError(f"the import took too long: see {log}")
+            if (line := _tail(log, 1).strip()) != record.note and line.startswith("import: "):
+                record.note = line
+                self._note("starting")
+            time.sleep(0.1)
+        if process.returncode not in {0, 1} and not generated.serves(self.state, imports):
+            raise WtmoError(f"no DAG could be imported from {imports.url}:\n{_tail(log)}\n  whole log: {log}")
+        del self.record.services["import"]
 
     def _migrate(self, environment: dict[str, str]) -> None:
         """Bring the database to this version's tables; only when the versions have changed since the last time."""
@@ -311,6 +355,8 @@ def main() -> int:
     parser.add_argument("--checkout", type=Path, default=Supplies.checkout)
     parser.add_argument("--connectors", type=Path, default=Supplies.connectors)
     parser.add_argument("--faults", metavar="SEED:RATE")
+    parser.add_argument("--import-url", metavar="URL")
+    parser.add_argument("--import-ref", metavar="REF", default="HEAD")
     parser.add_argument("--leash", action="store_true")
     options = parser.parse_args()
     state = State(options.state)
@@ -319,7 +365,8 @@ def main() -> int:
     except WtmoError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
-    supplies = Supplies(options.checkout.resolve(), options.connectors.resolve(), options.faults)
+    imports = generated.Origin(options.import_url, options.import_ref) if options.import_url else None
+    supplies = Supplies(options.checkout.resolve(), options.connectors.resolve(), options.faults, imports)
     supervisor = Supervisor(state, options.port, supplies, options.dags)
 
     def stop(*_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import shutil
 from typing import TYPE_CHECKING
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from airflow.dag_processing.bundles.base import unpack_bundle_version
 from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.providers.git.bundles.git import GitDagBundle
 
 from tests.wtmo.imports.conftest import START, dag
-from utils.config import environment
+from utils.config import ROOT, environment
 from wtmo.errors import WtmoError
 from wtmo.imports.bundle import ImportedDagBundle
 from wtmo.imports.run import Tools
@@ -230,16 +232,55 @@ def test_a_token_reaches_git_and_nothing_else(
     assert "AIRFLOW_GIT_TOKEN" not in environment()
 
 
-def test_airflow_makes_it_from_its_configuration(
-    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, ("https://github.com/mozilla/bigquery-etl", "generated-dags", None)),
+        ({"URL": "https://example.com/o/r", "REF": "main"}, ("https://example.com/o/r", "main", None)),
+        ({"CONN_ID": "git_private"}, ("git@example.com:o/r.git", "generated-dags", "git_private")),
+        (
+            {"CONN_ID": "git_private", "URL": "git@example.com:o/s"},
+            ("git@example.com:o/s", "generated-dags", "git_private"),
+        ),
+    ],
+)
+def test_airflow_makes_it_from_the_shared_configuration_and_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: dict[str, str],
+    expected: tuple[str, str, str | None],
 ) -> None:
+    shared = configparser.ConfigParser(interpolation=None)
+    shared.read(ROOT / "config" / "airflow.cfg")
+    bundles = shared["dag_processor"]["dag_bundle_config_list"]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", bundles)
     monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_STORAGE_PATH", str(tmp_path / "bundles"))
     monkeypatch.setenv(
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST",
-        '[{"name": "bigquery-etl", "classpath": "wtmo.imports.bundle.ImportedDagBundle", "kwargs": '
-        f'{{"repo_url": "{repository.path}", "tracking_ref": "main", "refresh_interval": 60}}}}]',
+        "AIRFLOW_CONN_GIT_PRIVATE",
+        '{"conn_type": "git", "host": "git@example.com:o/r.git", "extra": {"strict_host_key_checking": "yes"}}',
     )
+    for name in ("URL", "REF", "CONN_ID"):
+        monkeypatch.setenv(f"WTMO_IMPORT_{name}", settings.get(name, ""))
     bundle = DagBundlesManager().get_bundle("bigquery-etl", "v")
     assert isinstance(bundle, ImportedDagBundle)
+    assert (bundle.repo_url, bundle.tracking_ref, bundle.git_conn_id) == expected
     assert (bundle.version, bundle.refresh_interval, bundle.supports_versioning) == ("v", 60, True)
     assert bundle.store.root == tmp_path / "bundles" / "bigquery-etl"
+
+
+def test_a_public_repository_needs_no_connection(
+    make: Callable[..., ImportedDagBundle], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitDagBundle asks for git_default, and logs a traceback each time it is made."""
+    from airflow.providers.git.hooks.git import GitHook
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GitHook, "get_connection", lambda *_: pytest.fail("a connection was looked for"))
+        bundle = make(repo_url="https://github.com/o/r")
+    said = capsys.readouterr()
+    assert "git_default" not in said.out + said.err
+    assert bundle.hook is None
+    with_connection = set(vars(GitDagBundle(name="a", tracking_ref="main", repo_url="https://github.com/o/r")))
+    assert "bigquery-etl" in repr(bundle), "Python 3.11 asks for it when the dag-processor sets a signal's handler"
+    used = {"tracking_ref", "subdir", "repo_url", "git_conn_id", "hook", "submodules"}
+    assert used <= with_connection, "the provider names these otherwise now: see ImportedDagBundle.__init__"

@@ -6,24 +6,51 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from airflow.dag_processing.bundles.manager import DagBundlesManager
 
 from utils import connections, variables
 from utils.config import ROOT
-from wtmo.local import airflow
+from wtmo.imports.bundle import ImportedDagBundle
+from wtmo.local import airflow, generated
+from wtmo.local.generated import Origin
 from wtmo.local.state import State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PORTS = airflow.Ports(ui=1, postgres=2, bigquery=3, gcs=4, pods=5, fivetran=6, smtp=7, slack=8, google=9)
-SECRETS = {name: f"secret-{name}" for name in ("postgres", "jwt", "api", "fernet", "service_token")} | {
-    "service_account_key": json.dumps({"type": "service_account", "private_key": "a\nb"})
-}
+PORTS = airflow.Ports(
+    ui=1, postgres=2, bigquery=3, gcs=4, pods=5, fivetran=6, smtp=7, slack=8, google=9, dataproc=10, sftp=11
+)
+SECRETS = {
+    name: f"secret-{name}" for name in ("postgres", "jwt", "api", "fernet", "service_token", "sftp_host_key")
+} | {"service_account_key": json.dumps({"type": "service_account", "private_key": "a\nb"})}
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    return airflow.environment(State(tmp_path), PORTS, SECRETS)
+    return airflow.environment(State(tmp_path), PORTS, SECRETS, imports=Origin("/a/repository", "main"))
+
+
+def test_native_queries_read_the_files_that_go_with_imported_dags(tmp_path: Path) -> None:
+    """Those that the pods are given; without them what the person's environment says stays."""
+    given = airflow.environment(
+        State(tmp_path), PORTS, SECRETS, imports=Origin("/a/repository", "main"), checkout=tmp_path / "checkout"
+    )
+    assert given["BQETL_CHECKOUT"] == str(tmp_path / "checkout")
+    assert "BQETL_CHECKOUT" not in airflow.environment(State(tmp_path), PORTS, SECRETS, imports=Origin("/a", "main"))
+
+
+def test_the_bundle_of_imported_dags_polls_what_it_is_told(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the person's own environment says."""
+    monkeypatch.setenv("WTMO_IMPORT_CONN_ID", "git_private")
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    bundle = DagBundlesManager().get_bundle("bigquery-etl")
+    assert isinstance(bundle, ImportedDagBundle)
+    assert (bundle.repo_url, bundle.tracking_ref, bundle.git_conn_id) == ("/a/repository", "main", None)
+    assert bundle.options == generated.OPTIONS, "else the import before Airflow's start counts for nothing"
 
 
 def test_every_declared_connection_is_a_valid_one_without_placeholders(environment: dict[str, str]) -> None:

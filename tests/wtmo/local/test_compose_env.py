@@ -84,8 +84,7 @@ def test_the_stand_ins_are_named_by_their_services(tmp_path: Path) -> None:
     assert settings["WTMO_GKE_CA_FILE"] == "/run/secrets/pods.crt"
     assert json.loads(settings["AIRFLOW_CONN_SMTP_DEFAULT"])["host"] == "services"
     assert "127.0.0.1" not in json.dumps(settings)
-    bundles = json.loads(settings["AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"])
-    assert [b["kwargs"]["path"] for b in bundles] == ["/opt/airflow/dags", "/opt/airflow/resources/sample/dags"]
+    assert (settings["WTMO_IMPORT_URL"], settings["WTMO_IMPORT_REF"]) == ("/opt/airflow/bundles/sample.git", "main")
 
 
 def test_the_service_account_asks_the_stand_in_for_its_token(tmp_path: Path) -> None:

