@@ -48,6 +48,7 @@ from utils.bqetl import flags, plans
 from utils.bqetl import jobs as bqetl_jobs
 from utils.bqetl.source import opened
 from utils.config import CONNECTIONS, LocalCloud, QueryTasks
+from utils.constants import BIGQUERY_JOBS_KEY
 from utils.deadlines import time_left
 from utils.errors import WtmoError
 from utils.tags import impact_tier
@@ -67,9 +68,6 @@ POLLS_UNANSWERED = 30
 LONGEST_POLL = 60.0
 CANCEL_PATIENCE = 2.0
 """Seconds that a killed worker waits for a cancelled job to end, before it deletes the tables that the job writes."""
-
-STATE_KEY = "bigquery_jobs"
-"""Of the task state store: the jobs whose end no try has seen."""
 
 
 class JobRef(TypedDict):
@@ -600,7 +598,7 @@ class _Note:
 
     def read(self) -> Any:
         """The note of this or an earlier try; None: there is none."""
-        return None if self._store is None else self._store.get(STATE_KEY)
+        return None if self._store is None else self._store.get(BIGQUERY_JOBS_KEY)
 
     def write(self, key: str, plan: plans.Plan, location: str | None) -> None:
         """Before anything is sent to BigQuery."""
@@ -616,12 +614,12 @@ class _Note:
                 "jobs": jobs,
                 "temporary": list(plan.temporary),
             }
-            self._store.set(STATE_KEY, note)
+            self._store.set(BIGQUERY_JOBS_KEY, note)
 
     def remove(self) -> None:
         """When the try has seen its end."""
         if self._store is not None:
-            self._store.delete(STATE_KEY)
+            self._store.delete(BIGQUERY_JOBS_KEY)
 
 
 def _key(ti: Any) -> str:

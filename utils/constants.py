@@ -1,4 +1,4 @@
-"""States that imported DAGs name: a contract with their generator, so neither name nor value may change."""
+"""Names that several rooms share. The states are named by imported DAGs too: a contract with their generator."""
 
 from __future__ import annotations
 
@@ -7,3 +7,6 @@ ALLOWED_STATES = ["success"]
 
 FAILED_STATES = ["failed", "upstream_failed", "skipped"]
 """A sensor fails at once, without waiting for its timeout, when its target has one of these states."""
+
+BIGQUERY_JOBS_KEY = "bigquery_jobs"
+"""Under it a task's note of its BigQuery jobs is in the task state store, until a try has seen their end."""

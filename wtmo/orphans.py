@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 from utils.config import CONNECTIONS, GKE
+from utils.constants import BIGQUERY_JOBS_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -210,8 +211,6 @@ def jobs_of_ended_tasks(session: Session, since: datetime) -> dict[UUID, list[di
     from airflow.utils.state import State
     from sqlalchemy import and_, select
 
-    from operators.bigquery import STATE_KEY
-
     notes = session.execute(
         select(TaskInstance.id, Store.value)
         .join(
@@ -223,7 +222,7 @@ def jobs_of_ended_tasks(session: Session, since: datetime) -> dict[UUID, list[di
                 Store.map_index == TaskInstance.map_index,
             ),
         )
-        .where(Store.key == STATE_KEY, TaskInstance.state.in_(State.finished), TaskInstance.end_date > since)
+        .where(Store.key == BIGQUERY_JOBS_KEY, TaskInstance.state.in_(State.finished), TaskInstance.end_date > since)
     )
     return {id_: json.loads(value)["jobs"] for id_, value in notes}
 
