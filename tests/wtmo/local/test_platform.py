@@ -182,21 +182,20 @@ def test_status_and_bq_answer_people_and_programs(two_days: Running) -> None:
 def test_everything_listens_on_loopback_only(running: Running) -> None:
     from wtmo.bench.measure import processes
 
-    listening = [
-        connection.laddr
-        for process in processes(running.record)
-        for connection in process.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN
-    ]
+    listening = []
+    for process in processes(running.record):
+        with contextlib.suppress(psutil.NoSuchProcess):  # a parse or a task that has ended meanwhile
+            connections = process.net_connections("tcp")
+            listening += [each.laddr for each in connections if each.status == psutil.CONN_LISTEN]
     assert len(listening) >= len(airflow.Ports.__dataclass_fields__)
-    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+    # gRPC's own listens on IPv6's form of 127.0.0.1.
+    assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1", "::1"}
 
 
 SUNDAY = dt.date(2026, 5, 31)
 SOME = {
     "bhr_collection": "dataproc",
     "bqetl_backfill_initiate": "slack",
-    "bugzilla": "bugzilla",
     "dbt_daily": "dbt",
     "peopleintegration-workday-get-report": "sftp",
 }
@@ -233,7 +232,7 @@ def test_what_others_wait_for_was_taken_as_done_and_not_run(two_days: Running, s
         )
     states = {instance.task_id: instance.state.value for instance in tasks.task_instances if instance.state}
     assert states["copy_deduplicate_all"] == "success"
-    assert {instance.start_date for instance in tasks.task_instances} == {None}
+    assert {instance.hostname for instance in tasks.task_instances} == {""}, "no process has run any"
 
 
 def test_the_file_that_was_sent_is_the_one_that_was_exported(two_days: Running, some_of_all: all_dags.DayOfAll) -> None:

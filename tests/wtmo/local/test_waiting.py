@@ -38,7 +38,8 @@ def test_both_engines_leave_the_same_rows_and_labels(running: Running) -> None:
     assert all(content["n"] for content in native.tables.values())
     tasks = sorted(table.partition(".")[2] for table in queries.TABLES)
     assert [labels for _, labels in sorted(native.labels.items())] == [
-        {"airflow-task": task, "airflow-try": "1"} for task in tasks
+        {"airflow-task": task, "airflow-try": "1", "airflow-owner": "data-engineering", "airflow-tier": "tier_3"}
+        for task in tasks
     ]
     assert pod.calls["pods"] > 0
     assert native.calls["pods"] == 0
