@@ -160,6 +160,9 @@ def pods_api(state: State, record: PlatformRecord) -> Any:
     return kubernetes.CoreV1Api(kubernetes.ApiClient(configuration))
 
 
+_LISTING = re.compile(r"GET \S+/pods")
+
+
 class Counters:
     """Counts from now on: what the stand-ins and Airflow's execution API are asked, what the triggerer complains of."""
 
@@ -169,23 +172,28 @@ class Counters:
         self._before = self._read()
 
     def difference(self) -> Counter[str]:
-        """``pods``, ``bigquery``, ``execution``: calls; ``blocked``: log lines of the triggerer about its event loop."""
+        """``pods``, ``bigquery``, ``execution``: calls; ``blocked``: log lines of the triggerer about its event loop.
+
+        ``single_pods``: those of ``pods`` that are about one pod. The search for orphans lists pods, whatever runs.
+        """
         return self._read() - self._before
 
     def _read(self) -> Counter[str]:
         ports = self._record.ports
+        pods = self._calls(f"https://127.0.0.1:{ports['pods']}")
         return Counter({
-            "pods": self._calls(f"https://127.0.0.1:{ports['pods']}"),
-            "bigquery": self._calls(f"http://127.0.0.1:{ports['bigquery']}"),
+            "pods": pods.total(),
+            "single_pods": sum(count for call, count in pods.items() if not _LISTING.fullmatch(call)),
+            "bigquery": self._calls(f"http://127.0.0.1:{ports['bigquery']}").total(),
             "execution": self._lines("api-server", _EXECUTION_API),
             "blocked": self._lines("triggerer", _BLOCKED),
         })
 
-    def _calls(self, url: str) -> int:
+    def _calls(self, url: str) -> Counter[str]:
         token = self._state.secret("service_token").read_text()
         trust = ssl.create_default_context(cafile=self._record.settings["WTMO_GKE_CA_FILE"])
         answer = httpx.get(f"{url}{calls.PATH}", headers={"Authorization": f"Bearer {token}"}, verify=trust)
-        return sum(answer.raise_for_status().json().values())
+        return Counter(answer.raise_for_status().json())
 
     def _lines(self, service: str, pattern: re.Pattern[str]) -> int:
         log = platform.log_folder(self._state) / f"{service}.log"
