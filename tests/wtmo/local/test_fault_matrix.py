@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
+import contextlib
 import time
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from utils.config import ROOT
 from utils.labels import label_value
 from wtmo.local import api, platform, warehouse
 from wtmo.local.pods import records
-from wtmo.local.state import PlatformRecord, State, marked_processes
+from wtmo.local.state import PlatformRecord, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,6 +47,7 @@ class Platform:
         self.pods = kubernetes.CoreV1Api(kubernetes.ApiClient(configuration))
         self.last_active: dict[tuple[str, str], float] = {}
         """When a pod of (dag, task) was last seen active."""
+        self.started: set[str] = set()
 
     def look(self) -> dict[tuple[str, str], str]:
         """Phases of the pods by (dag, task)."""
@@ -69,6 +69,7 @@ class Platform:
         api.call(airflow.DAGApi(self.client).patch_dag, dag, unpause, update_mask=["is_paused"])
         body = airflow.TriggerDAGRunPostBody(dag_run_id=RUN, logical_date=None)
         api.call(airflow.DagRunApi(self.client).trigger_dag_run, dag, body)
+        self.started.add(dag)
 
     def tasks(self, dag: str) -> dict[str, Any]:
         self.look()
@@ -81,14 +82,27 @@ class Platform:
     def finish(self, dag: str, seconds: float) -> dict[str, Any]:
         self.wait(lambda: set(self.states(dag).values()) <= FINISHED, f"{dag} to finish", seconds)
         tasks = self.tasks(dag)
-        self.wait(lambda: not ACTIVE & set(self.look().values()), "every pod to end", GRACE)
+
+        def ended() -> bool:
+            return not any(phase in ACTIVE for (of, _), phase in self.look().items() if of == dag)
+
+        self.wait(ended, f"every pod of {dag} to end", GRACE)
         return tasks
 
-    def wait(self, condition: Callable[[], object], what: str, seconds: float) -> None:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float) -> Any:
         end = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < end, f"waited {seconds} s for {what}: {self.last_active.keys()}"
+        while not (found := condition()):
+            if time.monotonic() > end:
+                pytest.fail(f"waited {seconds} s for {what}\n{self.account()}")
             time.sleep(1)
+        return found
+
+    def account(self) -> str:
+        """The tasks of every run with their states, and the pods with their phases."""
+        states = {dag: self.states(dag) for dag in sorted(self.started)}
+        tasks = (f"{dag}.{name}: {state or 'not scheduled'}" for dag in states for name, state in states[dag].items())
+        pods = (f"pod of {dag}.{name}: {phase}" for (dag, name), phase in self.look().items())
+        return "\n".join([*tasks, *pods])
 
     def made(self) -> Counter[tuple[str, str, str]]:
         """How many pods each try of (dag, task) made, ended ones included."""
@@ -99,6 +113,20 @@ class Platform:
     def log(self, dag: str, task: str) -> str:
         files = (self.state.root / "airflow" / "logs" / f"dag_id={dag}").glob(f"run_id={RUN}/task_id={task}/*.log")
         return "\n".join(file.read_text() for file in files)
+
+    def triggerer(self) -> psutil.Process:
+        """The triggerer, when it runs; after the loss of one the next."""
+
+        def running() -> psutil.Process | None:
+            record = PlatformRecord.load(self.state)
+            assert record
+            service = record.services["triggerer"]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return psutil.Process(service.pid) if service.state == "running" else None
+            return None
+
+        found: psutil.Process = self.wait(running, "the triggerer to run", 90)
+        return found
 
     def left_running(self, dag: str, task: Any) -> float:
         """Seconds that a pod was active after the end of its task."""
@@ -149,43 +177,66 @@ def test_cell(running: Platform, matrix: dict[str, Any], cell: Cell) -> None:
 
 
 @pytest.fixture(scope="module")
-def killed(running: Platform) -> dict[str, Any]:
-    """The tasks of ``killed`` after what they were made for: marked as failed, kill -9 of what runs them."""
+def interrupted(running: Platform) -> dict[str, Any]:
+    """The tasks of ``killed`` after what they were made for: marked as failed, kill -9 of what runs them.
+
+    They go on: that a supervisor is lost, Airflow sees after two minutes. Others can run meanwhile.
+    """
     dag = "killed"
     running.start(dag)
-    busy = {f"{what}-{way}" for what in ("marked_failed", "process_killed") for way in ("sync", "deferrable")}
+    marked = {f"marked_failed-{way}" for way in ("sync", "deferrable")}
+    busy = marked | {f"{process}_killed" for process in ("runner", "supervisor", "triggerer")}
 
     def all_run() -> bool:
         states, pods = running.states(dag), running.look()
         waits = {name for name, state in states.items() if state in {"running", "deferred"}}
         # A task that is marked before the triggerer has begun to wait is the matter of another test.
-        triggers = all("Checking pod" in running.log(dag, name) for name in busy if name.endswith("deferrable"))
+        triggers = all(
+            "Checking pod" in running.log(dag, name) for name in ("marked_failed-deferrable", "triggerer_killed")
+        )
         return busy <= waits and triggers and all(pods.get((dag, name)) == "Running" for name in busy)
 
     running.wait(all_run, "the tasks to wait for their pods", 90)
     tasks = running.tasks(dag)
-    marked = airflow.PatchTaskInstanceBody(new_state=airflow.TaskInstanceState.FAILED)
-    for way in ("sync", "deferrable"):
+    failed = airflow.PatchTaskInstanceBody(new_state=airflow.TaskInstanceState.FAILED)
+    for name in sorted(marked):
         patch = airflow.TaskInstanceApi(running.client).patch_task_instance
-        api.call(patch, dag, RUN, f"marked_failed-{way}", marked)
+        api.call(patch, dag, RUN, name, failed)
 
     def marked_end() -> bool:
         pods = running.look()
-        return not any(pods.get((dag, f"marked_failed-{way}")) in ACTIVE for way in ("sync", "deferrable"))
+        return not any(pods.get((dag, name)) in ACTIVE for name in marked)
 
     running.wait(marked_end, "the pods of the tasks that were marked as failed to end", GRACE)
-    os.kill(worker(running, str(tasks["process_killed-sync"].id)), signal.SIGKILL)
-    triggerer = running.record.services["triggerer"].pid
-    assert triggerer
-    os.kill(triggerer, signal.SIGKILL)
-    return running.finish(dag, 180)
+    runner(tasks["runner_killed"]).kill()
+    supervisor(tasks["supervisor_killed"]).kill()
+    lost = running.triggerer()
+    lost.kill()
+    lost.wait(30)  # until it is gone: from then on running.triggerer() is another one
+    return tasks
 
 
-def worker(running: Platform, task_instance: str) -> int:
-    """The process that executes a task; what it forks bears its title until it executes something else."""
-    named = {p.pid: p for p in marked_processes(running.record.marker) if task_instance in " ".join(p.cmdline())}
-    (pid,) = [pid for pid, process in named.items() if process.ppid() not in named]
-    return pid
+@pytest.fixture(scope="module")
+def killed(running: Platform, interrupted: dict[str, Any], orphaned: dict[str, Any]) -> dict[str, Any]:
+    """The tasks of ``killed`` at their end."""
+    assert interrupted
+    assert orphaned
+    return running.finish("killed", 240)
+
+
+def runner(task: Any) -> psutil.Process:
+    """The process that executes a task."""
+    return psutil.Process(task.pid)
+
+
+def supervisor(task: Any) -> psutil.Process:
+    """Its parent, a worker process of the LocalExecutor, which tells Airflow how the task does."""
+    parent = runner(task).parent()
+    assert parent is not None
+    scheduler = parent.parent()
+    assert scheduler is not None
+    assert "scheduler" in scheduler.cmdline(), f"{parent.cmdline()} of {scheduler.cmdline()}"
+    return parent
 
 
 @pytest.mark.parametrize("way", ["sync", "deferrable"])
@@ -196,30 +247,26 @@ def test_marked_failed_while_the_pod_runs(running: Platform, killed: dict[str, A
     assert running.left_running("killed", task) < GRACE
 
 
-@pytest.mark.parametrize("way", ["sync", "deferrable"])
-def test_kill_9_while_the_pod_runs(running: Platform, killed: dict[str, Any], way: str) -> None:
-    """Of the worker's process, or of the triggerer: the same pod goes on, its result is kept."""
-    task = killed[f"process_killed-{way}"]
+@pytest.mark.parametrize(("process", "tries"), [("runner", 2), ("supervisor", 2), ("triggerer", 1)])
+def test_kill_9_while_the_pod_runs(running: Platform, killed: dict[str, Any], process: str, tries: int) -> None:
+    """Of the task's process, of the one that supervises it, of the triggerer: the same pod goes on, its result is kept."""
+    task = killed[f"{process}_killed"]
     assert task.state.value == "success", running.log("killed", task.task_id)
     made = {key: n for key, n in running.made().items() if key[:2] == ("killed", label_value(task.task_id))}
     assert made == {("killed", label_value(task.task_id), "1"): 1}
     value = api.call(airflow.XComApi(running.client).get_xcom_entry, "killed", task.task_id, RUN, "return_value")
     assert "--some" in str(value.actual_instance.value)
-    assert task.try_number == (2 if way == "sync" else 1)
+    assert task.try_number == tries
 
 
 @pytest.fixture(scope="module")
-def orphaned(running: Platform) -> dict[str, Any]:
+def orphaned(running: Platform, interrupted: dict[str, Any]) -> dict[str, Any]:
     """The tasks of ``orphaned``, which end or are cleared before the triggerer has begun to wait for them."""
+    assert interrupted, "they go on meanwhile"
     dag, waiting = "orphaned", {"marked_failed", "marked_success", "cleared", "goes_on"}
+    last = {"last_try_runner_killed", "last_try_supervisor_killed"}
 
-    def triggerer() -> Any:
-        record = PlatformRecord.load(running.state)
-        assert record
-        return record.services["triggerer"]
-
-    running.wait(lambda: triggerer().state == "running", "the triggerer to run", 90)
-    stopped = psutil.Process(triggerer().pid)
+    stopped = running.triggerer()
     for process in [stopped, *stopped.children(recursive=True)]:
         process.suspend()
     running.start(dag)
@@ -227,7 +274,7 @@ def orphaned(running: Platform) -> dict[str, Any]:
     def all_wait() -> bool:
         states, pods = running.states(dag), running.look()
         deferred = {name for name, state in states.items() if state == "deferred"} == {*waiting, "query"}
-        return deferred and all(pods.get((dag, name)) == "Running" for name in {*waiting, "last_try_killed"})
+        return deferred and all(pods.get((dag, name)) == "Running" for name in {*waiting, *last})
 
     running.wait(all_wait, "the tasks to wait for their pods", 120)
     assert not any("Checking pod" in running.log(dag, name) for name in waiting)
@@ -238,9 +285,11 @@ def orphaned(running: Platform) -> dict[str, Any]:
     name = airflow.ClearTaskInstancesBodyTaskIdsInner("cleared")
     cleared = airflow.ClearTaskInstancesBody(dry_run=False, dag_run_id=RUN, task_ids=[name], only_failed=False)
     api.call(instances.post_clear_task_instances, dag, cleared)
-    os.kill(worker(running, str(running.tasks(dag)["last_try_killed"].id)), signal.SIGKILL)
+    tasks = running.tasks(dag)
+    runner(tasks["last_try_runner_killed"]).kill()
+    supervisor(tasks["last_try_supervisor_killed"]).kill()
     stopped.kill()
-    return running.finish(dag, 180)
+    return running.finish(dag, 240)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +299,8 @@ def orphaned(running: Platform) -> dict[str, Any]:
         ("marked_success", "success"),
         ("cleared", "success"),
         ("goes_on", "success"),
-        ("last_try_killed", "failed"),
+        ("last_try_runner_killed", "failed"),
+        ("last_try_supervisor_killed", "failed"),
     ],
 )
 def test_a_pod_that_nobody_is_told_to_end(

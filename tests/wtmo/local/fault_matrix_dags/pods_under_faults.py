@@ -49,20 +49,34 @@ with DAG(
         GKEPodOperator(
             task_id=f"marked_failed-{way}", deferrable=deferrable, annotations={ANNOTATION: "slow-end=600"}, **POD
         )
+    for process in ("runner", "supervisor", "triggerer"):
         GKEPodOperator(
-            task_id=f"process_killed-{way}",
-            deferrable=deferrable,
+            task_id=f"{process}_killed",
+            deferrable=process == "triggerer",
             do_xcom_push=True,
             annotations={ANNOTATION: "slow-end=60"},
             **POD,
         )
 
-with DAG("orphaned", schedule=None, default_args=default_args(owner="data-engineering", retries=0), **COMMON):
+with DAG(
+    "orphaned",
+    schedule=None,
+    default_args=default_args(owner="data-engineering", retries=0, priority_weight=10),
+    **COMMON,
+):
     for task_id in ("marked_failed", "marked_success"):
         GKEPodOperator(task_id=task_id, annotations={ANNOTATION: "slow-end=600"}, **POD)
     GKEPodOperator(task_id="cleared", annotations={ANNOTATION: "slow-end=30"}, **POD)
     GKEPodOperator(task_id="goes_on", annotations={ANNOTATION: "slow-end=60"}, **POD)
-    GKEPodOperator(task_id="last_try_killed", deferrable=False, annotations={ANNOTATION: "slow-end=600"}, **POD)
+    for process in ("runner", "supervisor"):
+        GKEPodOperator(
+            task_id=f"last_try_{process}_killed",
+            deferrable=False,
+            annotations={ANNOTATION: "slow-end=600"},
+            # The tasks that defer go first: of four slots these two keep one each.
+            priority_weight=1,
+            **POD,
+        )
     bigquery_etl_query(
         task_id="query",
         destination_table="days_v1",
