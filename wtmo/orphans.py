@@ -1,4 +1,4 @@
-"""Ends pods and BigQuery jobs that have outlived their task.
+"""Ends pods and BigQuery jobs that have outlived their task, and deletes the jobs' temporary tables.
 
 Airflow 3.3.2 calls ``on_kill`` of an operator or a trigger that runs. Nobody is called when a task ends otherwise: it
 is marked or cleared between its deferral and the start of its trigger, or while the triggerer is dead; its worker is
@@ -11,8 +11,9 @@ active, and ends those of which Airflow says that nobody waits for them. (No ups
 - A pod is ended when its task is finished; when it belongs to an earlier try and its task was cleared, as soon as the
   task was seen twice not to be scheduled again. A deletion holds for the pod as it was read: a try that goes on with it
   meanwhile keeps it.
-- A BigQuery job stands in the task state store until its try has seen its end (:mod:`operators.bigquery`). It is
-  cancelled when its task is finished; what a cleared task has left, its next try takes or cancels.
+- A BigQuery job stands in the task state store until its try has seen its end (:mod:`operators.bigquery`), with the
+  temporary tables of the try. When its task is finished it is cancelled, and the tables are deleted once no job of the
+  try can write them any more; what a cleared task has left, its next try takes or ends.
 
 Not found are: pods in another cluster or namespace than those of :data:`utils.config.GKE`; pods with
 ``on_kill_action="keep_pod"``, on purpose; what ran for a task or a run that was deleted; BigQuery jobs under another
@@ -29,15 +30,16 @@ import logging
 import threading
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 from uuid import UUID
 
 from utils.config import CONNECTIONS, GKE
 from utils.constants import BIGQUERY_JOBS_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
+    from google.cloud import bigquery
     from kubernetes.client import V1Pod
     from sqlalchemy.orm import Session
 
@@ -62,27 +64,40 @@ class Owner:
     latest: bool
 
 
+class Note(TypedDict):
+    """What a try notes before it sends anything to BigQuery (:mod:`operators.bigquery`).
+
+    ``jobs``: each with ``project``, ``location`` and ``job_id``. ``temporary``: tables, ``project.dataset.table``.
+    """
+
+    jobs: list[dict[str, Any]]
+    temporary: list[str]
+
+
 class Airflow(Protocol):
     """What is asked of the metadata database."""
 
     def owners(self, ids: Iterable[UUID]) -> Mapping[UUID, Owner]:
         """Those of the task instances that exist."""
 
-    def jobs_of_ended_tasks(self) -> Mapping[UUID, list[dict[str, Any]]]:
-        """BigQuery jobs whose end no try has seen, by their task instance; the task is finished."""
+    def notes_of_ended_tasks(self) -> Mapping[UUID, Note]:
+        """What tries noted that have not seen the end of their BigQuery jobs, by task instance; the task is finished."""
 
 
 class Services(Protocol):
-    """Where pods and jobs are."""
+    """Where pods, jobs and tables are. What ends something says whether it is ended."""
 
     def active_pods(self) -> Iterable[V1Pod]:
         """Pods of tasks that have not ended."""
 
-    def delete(self, pod: V1Pod) -> None:
+    def delete(self, pod: V1Pod) -> bool:
         """Delete a pod unless it has changed."""
 
-    def cancel(self, job: dict[str, Any]) -> None:
-        """Cancel a BigQuery job; nothing happens if it is done."""
+    def cancel(self, job: dict[str, Any]) -> bool:
+        """Cancel a BigQuery job; nothing happens if it is done. It may run on for a while."""
+
+    def drop(self, table: str) -> bool:
+        """Delete a table if it is there."""
 
 
 @dataclass
@@ -90,13 +105,13 @@ class Search:
     """One look after the other.
 
     :param cleared: pods that the look before saw without an active try; they are ended at the second.
-    :param cancelled: task instances whose jobs were cancelled.
+    :param settled: task instances whose jobs have ended, and whose temporary tables are gone.
     """
 
     airflow: Airflow
     services: Services
     cleared: set[str] = field(default_factory=set)
-    cancelled: set[UUID] = field(default_factory=set)
+    settled: set[UUID] = field(default_factory=set)
 
     def look(self) -> None:
         """End what nobody waits for. One thing that fails holds nothing else back: the next look tries it again."""
@@ -126,26 +141,28 @@ class Search:
         self.cleared = cleared
 
     def _jobs(self) -> None:
-        found = self.airflow.jobs_of_ended_tasks()
-        self.cancelled &= found.keys()
-        for id_, jobs in found.items():
-            if id_ in self.cancelled:
+        found = self.airflow.notes_of_ended_tasks()
+        self.settled &= found.keys()
+        for id_, note in found.items():
+            if id_ in self.settled:
                 continue
-            done = [
-                self._try(self.services.cancel, job, f"BigQuery job {job['job_id']} of an ended task") for job in jobs
-            ]
-            if all(done):
-                self.cancelled.add(id_)
+            cancel, drop = self.services.cancel, self.services.drop
+            ended = [self._try(cancel, job, f"BigQuery job {job['job_id']} of an ended task") for job in note["jobs"]]
+            if not all(ended):
+                continue  # one that runs on may still write its table
+            gone = [self._try(drop, table, f"temporary table {table} of an ended task") for table in note["temporary"]]
+            if all(gone):
+                self.settled.add(id_)
 
     @staticmethod
-    def _try(end: Any, what: Any, name: str) -> bool:
+    def _try(end: Callable[[Any], bool], what: Any, name: str) -> bool:
         try:
-            end(what)
+            ended = end(what)
         except Exception as error:  # of either service's client
             log.warning("Could not end the %s: %s", name, error)
             return False
-        log.info("Ended the %s", name)
-        return True
+        log.info("Ended the %s" if ended else "Ending the %s", name)
+        return ended
 
 
 def _owner(pod: V1Pod) -> UUID | None:
@@ -175,12 +192,12 @@ class Database:
         with create_session() as session:
             return owners(session, ids)
 
-    def jobs_of_ended_tasks(self) -> dict[UUID, list[dict[str, Any]]]:
+    def notes_of_ended_tasks(self) -> dict[UUID, Note]:
         """See :class:`Airflow`."""
         from airflow.utils.session import create_session
 
         with create_session() as session:
-            return jobs_of_ended_tasks(session, datetime.now(UTC) - JOBS_SINCE)
+            return notes_of_ended_tasks(session, datetime.now(UTC) - JOBS_SINCE)
 
 
 def owners(session: Session, ids: Iterable[UUID]) -> dict[UUID, Owner]:
@@ -204,7 +221,7 @@ def owners(session: Session, ids: Iterable[UUID]) -> dict[UUID, Owner]:
     return {id_: Owner(state, latest=False) for id_, state in earlier} | found
 
 
-def jobs_of_ended_tasks(session: Session, since: datetime) -> dict[UUID, list[dict[str, Any]]]:
+def notes_of_ended_tasks(session: Session, since: datetime) -> dict[UUID, Note]:
     """What tries of tasks that ended after ``since`` have noted and not removed."""
     from airflow.models.task_state_store import TaskStateStoreModel as Store
     from airflow.models.taskinstance import TaskInstance
@@ -224,7 +241,7 @@ def jobs_of_ended_tasks(session: Session, since: datetime) -> dict[UUID, list[di
         )
         .where(Store.key == BIGQUERY_JOBS_KEY, TaskInstance.state.in_(State.finished), TaskInstance.end_date > since)
     )
-    return {id_: json.loads(value)["jobs"] for id_, value in notes}
+    return {id_: json.loads(value) for id_, value in notes}
 
 
 class Cloud:
@@ -245,7 +262,7 @@ class Cloud:
         )
         return list(listed.items)
 
-    def delete(self, pod: V1Pod) -> None:
+    def delete(self, pod: V1Pod) -> bool:
         """See :class:`Services`."""
         from kubernetes.client import ApiException, V1DeleteOptions, V1Preconditions
 
@@ -257,20 +274,35 @@ class Cloud:
         except ApiException as error:
             if error.status not in {_NOT_FOUND, _CONFLICT}:
                 raise
+        return True
 
-    def cancel(self, job: dict[str, Any]) -> None:
+    def cancel(self, job: dict[str, Any]) -> bool:
         """See :class:`Services`."""
-        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
         from google.api_core.exceptions import NotFound
 
         from operators.bigquery import CANCEL_RETRY
 
-        hook = BigQueryHook(gcp_conn_id=CONNECTIONS.shared_prod, use_legacy_sql=False)
-        client = hook.get_client(project_id=job["project"], location=job["location"])
+        client = self._warehouse(job["project"], job["location"])
         try:
-            client.cancel_job(job["job_id"], location=job["location"], retry=CANCEL_RETRY, timeout=10)
+            answer = client.cancel_job(job["job_id"], location=job["location"], retry=CANCEL_RETRY, timeout=10)
         except NotFound:
             log.info("The BigQuery job %s was never made", job["job_id"])
+            return True
+        return bool(answer.state == "DONE")
+
+    def drop(self, table: str) -> bool:
+        """See :class:`Services`."""
+        from operators.bigquery import CANCEL_RETRY
+
+        client = self._warehouse(table.split(".")[0], None)
+        client.delete_table(table, not_found_ok=True, retry=CANCEL_RETRY, timeout=10)
+        return True
+
+    def _warehouse(self, project: str, location: str | None) -> bigquery.Client:
+        from airflow.providers.google.cloud.hooks.bigquery import BigQueryHook
+
+        hook = BigQueryHook(gcp_conn_id=CONNECTIONS.shared_prod, use_legacy_sql=False)
+        return hook.get_client(project_id=project, location=location)
 
 
 def run(stopping: threading.Event) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
+from airflow.sdk.execution_time.task_runner import TaskRunnerMarker
+from google.api_core.exceptions import NotFound
 from kubernetes.client import ApiException, V1ObjectMeta, V1Pod
 
 from operators.gcp_container_operator import OWNER
 from plugins.orphans import OrphansPlugin
-from wtmo import orphans
-from wtmo.orphans import Cloud, Owner, Search
+from wtmo import orphans, supervised
+from wtmo.orphans import Cloud, Note, Owner, Search
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,28 +44,34 @@ class World:
     def __init__(self, *pods: V1Pod) -> None:
         self.pods = list(pods)
         self.known: dict[UUID, Owner] = {}
-        self.jobs: dict[UUID, list[dict[str, Any]]] = {}
+        self.notes: dict[UUID, Note] = {}
         self.ended: list[str] = []
+        self.running_on: set[str] = set()
         self.failing = False
 
     def owners(self, ids: Iterable[UUID]) -> dict[UUID, Owner]:
         return {id_: self.known[id_] for id_ in ids if id_ in self.known}
 
-    def jobs_of_ended_tasks(self) -> dict[UUID, list[dict[str, Any]]]:
-        return self.jobs
+    def notes_of_ended_tasks(self) -> dict[UUID, Note]:
+        return self.notes
 
     def active_pods(self) -> list[V1Pod]:
         return self.pods
 
-    def delete(self, pod: V1Pod) -> None:
-        if self.failing:
-            raise OSError("away")
-        self.ended.append(pod.metadata.name)
+    def delete(self, pod: V1Pod) -> bool:
+        return self.end(pod.metadata.name)
 
-    def cancel(self, job: dict[str, Any]) -> None:
+    def cancel(self, job: dict[str, Any]) -> bool:
+        return self.end(job["job_id"]) and job["job_id"] not in self.running_on
+
+    def drop(self, table: str) -> bool:
+        return self.end(table)
+
+    def end(self, name: str) -> bool:
         if self.failing:
             raise OSError("away")
-        self.ended.append(job["job_id"])
+        self.ended.append(name)
+        return True
 
 
 def looks(world: World, times: int = 1) -> list[str]:
@@ -122,13 +131,46 @@ def test_each_pod_of_one_owner_is_ended() -> None:
 
 def test_jobs_of_ended_tasks_are_cancelled_once() -> None:
     world = World()
-    world.jobs = {UUID(int=1): [JOB, JOB | {"job_id": "k"}]}
+    world.notes = {UUID(int=1): {"jobs": [JOB, JOB | {"job_id": "k"}], "temporary": []}}
     assert looks(world, times=3) == ["j", "k"]
+
+
+def test_temporary_tables_are_deleted_once_no_job_writes_them() -> None:
+    world = World()
+    world.notes = {UUID(int=1): {"jobs": [JOB, JOB | {"job_id": "k"}], "temporary": ["p.tmp.a", "p.tmp.b"]}}
+    world.running_on = {"j"}
+    search = Search(world, world)
+    search.look()
+    assert world.ended == ["j", "k"]
+    world.running_on = set()
+    world.ended.clear()
+    search.look()
+    search.look()
+    assert world.ended == ["j", "k", "p.tmp.a", "p.tmp.b"]
+
+
+def test_a_temporary_table_that_could_not_be_deleted_is_tried_again() -> None:
+    class Refusing(World):
+        def drop(self, table: str) -> bool:
+            if self.failing and table == "p.tmp.a":
+                raise OSError("away")
+            self.ended.append(table)
+            return True
+
+    world = Refusing()
+    world.notes = {UUID(int=1): {"jobs": [], "temporary": ["p.tmp.a", "p.tmp.b"]}}
+    world.failing = True
+    search = Search(world, world)
+    search.look()
+    assert world.ended == ["p.tmp.b"]
+    world.failing = False
+    search.look()
+    assert world.ended == ["p.tmp.b", "p.tmp.a", "p.tmp.b"]
 
 
 def test_what_could_not_be_ended_is_tried_again() -> None:
     world = one("failed", latest=True)
-    world.jobs = {UUID(int=1): [JOB]}
+    world.notes = {UUID(int=1): {"jobs": [JOB], "temporary": []}}
     world.failing = True
     search = Search(world, world)
     search.look()
@@ -143,7 +185,7 @@ def test_a_cluster_that_is_away_holds_no_job_back() -> None:
             raise OSError("away")
 
     world = Away()
-    world.jobs = {UUID(int=1): [JOB]}
+    world.notes = {UUID(int=1): {"jobs": [JOB], "temporary": []}}
     assert looks(world) == ["j"]
 
 
@@ -176,6 +218,45 @@ def test_a_deletion_that_is_refused_is_an_error() -> None:
         cloud(Client(403)).delete(pod("a", None))
 
 
+class Warehouse:
+    def __init__(self, state: str | None) -> None:
+        self.state = state
+        self.asked: list[Any] = []
+
+    def cancel_job(self, job_id: str, *, location: str, retry: Any, timeout: float) -> Any:
+        assert retry
+        assert timeout
+        self.asked.append((location, job_id))
+        if self.state is None:
+            raise NotFound(job_id)
+        return SimpleNamespace(state=self.state)
+
+    def delete_table(self, table: str, *, not_found_ok: bool, retry: Any, timeout: float) -> None:
+        assert retry
+        assert timeout
+        assert not_found_ok
+        self.asked.append(table)
+
+
+@pytest.mark.parametrize(("state", "ended"), [("RUNNING", False), ("PENDING", False), ("DONE", True), (None, True)])
+def test_a_cancelled_job_may_run_on(state: str | None, ended: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(state)
+    asked: list[Any] = []
+    monkeypatch.setattr(Cloud, "_warehouse", lambda _, *where: asked.append(where) or warehouse)
+    assert Cloud().cancel(JOB) is ended
+    assert asked == [("p", "US")]
+    assert warehouse.asked == [("US", "j")]
+
+
+def test_a_temporary_table_is_deleted_in_its_own_project(monkeypatch: pytest.MonkeyPatch) -> None:
+    warehouse = Warehouse(None)
+    asked: list[Any] = []
+    monkeypatch.setattr(Cloud, "_warehouse", lambda _, *where: asked.append(where) or warehouse)
+    assert Cloud().drop("p.tmp.a")
+    assert asked == [("p", None)]
+    assert warehouse.asked == ["p.tmp.a"]
+
+
 @pytest.mark.parametrize(("command", "starts"), [("triggerer", 1), ("scheduler", 0), ("api-server", 0)])
 def test_the_plugin_starts_it_in_the_triggerer_only(command: str, starts: int, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[None] = []
@@ -184,3 +265,15 @@ def test_the_plugin_starts_it_in_the_triggerer_only(command: str, starts: int, m
     for listener in OrphansPlugin.listeners:
         listener.on_starting(component=None)
     assert len(started) == starts
+
+
+def test_the_plugin_ties_the_process_of_a_task_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    tied: list[None] = []
+    monkeypatch.setattr(supervised, "end_with_supervisor", lambda: tied.append(None))
+    monkeypatch.setattr(sys, "argv", ["airflow", "scheduler"])
+    for listener in OrphansPlugin.listeners:
+        listener.on_starting(component=None)
+    assert not tied
+    for listener in OrphansPlugin.listeners:
+        listener.on_starting(component=TaskRunnerMarker())
+    assert len(tied) == 1
