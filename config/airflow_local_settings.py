@@ -81,9 +81,30 @@ def _preload() -> None:
         reads_only = "dag-processor" in sys.argv[1:3]
         for module in (*_HEAVY, *(() if reads_only else _OF_TASKS)):
             importlib.import_module(module)
+        if not reads_only:
+            _warm()
         # A collection in a child would write to what it shares with its parent.
         gc.collect()
         gc.freeze()
+
+
+def _warm() -> None:
+    """Do once what the process of every task does for the first time on its way to ``execute()``.
+
+    It imports the classes of all DAG bundles, whichever the task is of, and looks for plugins; it looks up signatures, builds
+    parsers of command lines and compiles templates of a native query. That fills caches and leaves nothing else.
+    """
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.sdk import DAG
+    from airflow.sdk.listener import get_listener_manager
+
+    from utils.gcp import bigquery_etl_query
+
+    DagBundlesManager()
+    get_listener_manager()
+    dag = DAG("warm", schedule=None)
+    query = bigquery_etl_query(task_id="warm", destination_table="t_v1", dataset_id="d", engine="native", dag=dag)
+    query.render_template_fields({"ds": "2026-06-01", "ds_nodash": "20260601"}, dag.get_template_env())
 
 
 # The alert address is `email` on every task, here and in the files that bigquery-etl generates. Airflow 3 still mails it
