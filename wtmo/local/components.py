@@ -117,7 +117,7 @@ def stand_ins(state: State, ports: Ports, environment: dict[str, str], supplies:
 
     bigquery = program(
         "bigquery",
-        *("--port", str(ports.bigquery), "--storage-url", gcs_url),
+        *("--port", str(ports.bigquery), "--storage-url", gcs_url, "--checkout", str(supplies.checkout)),
         # A job that takes no time is never waited for: half a second makes operators really defer.
         *("--min-running", "0.5"),
     )

@@ -24,7 +24,7 @@ from wtmo.imports.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from wtmo.local.state import State
+    from wtmo.local.state import PlatformRecord, State
 
     Report = Callable[[str], None]
 
@@ -56,7 +56,16 @@ class Origin:
 
 def sample(state: State) -> Origin:
     """The repository of the sample's generated files, made or brought up to date."""
-    return commit_folder(SAMPLE_FILES, state.folder("generated") / "sample.git")
+    return commit_folder(SAMPLE_FILES, _sample_repository(state))
+
+
+def serves_sample(state: State, record: PlatformRecord) -> bool:
+    """Whether the running platform imports the sample's generated files."""
+    return record.settings.get("WTMO_IMPORT_URL") == str(_sample_repository(state).resolve())
+
+
+def _sample_repository(state: State) -> Path:
+    return state.folder("generated") / "sample.git"
 
 
 def origin(state: State, where: str, ref: str | None) -> Origin:

@@ -32,3 +32,16 @@ def test_pods_get_a_value_for_every_declared_secret(tmp_path: Path, monkeypatch:
     }
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert not any(value in argv for keys in values.values() for value in keys.values())
+
+
+def test_pods_and_bigquery_read_the_same_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(components.gcs, "command", lambda *_: [])
+    state = State(tmp_path)
+    state.folder("secrets")
+    ports = Ports(*range(1, 1 + len(Ports.__dataclass_fields__)))
+    supplies = components.Supplies(tmp_path / "checkout")
+    services = {service.name: service for service in components.stand_ins(state, ports, {}, supplies)}
+    argv = services["bigquery"].argv
+    assert argv[argv.index("--checkout") + 1] == str(tmp_path / "checkout")
+    images = json.loads((tmp_path / "image-environment.json").read_text())
+    assert images["BQETL_CHECKOUT"] == str(tmp_path / "checkout")

@@ -4,7 +4,8 @@
 by ``BIGQUERY_EMULATOR_HOST``. SQL is analysed and evaluated by ZetaSQL (the ``zetasql`` wheel, a WebAssembly build run
 by ``wasmtime``), so names, types, coercions, functions and error positions are BigQuery's own. Rows are kept in SQLite
 under ``--state`` in the evaluator's own encoding: a query reads them without converting, but for the days and columns
-that it can do without (:mod:`wtmo.local.bigquery.pruning`). The package imports nothing else of this project.
+that it can do without (:mod:`wtmo.local.bigquery.pruning`). With ``--checkout``, queries also find what a folder in
+bigquery-etl's layout describes (:mod:`wtmo.local.bigquery.definitions`, which reads it by :mod:`utils.bqetl.checkout`).
 
 What it does
     Jobs: query, load (multipart and resumable upload of newline-delimited JSON and CSV; ``gs://`` with

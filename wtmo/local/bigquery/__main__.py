@@ -15,6 +15,7 @@ from aiohttp import web
 
 from wtmo.local.calls import Calls
 
+from .definitions import Definitions
 from .googlesql import THREAD_STACK, EvaluatorPool, compiled_module
 from .jobs import Jobs
 from .rest import MAX_UPLOAD, Api, errors_as_json
@@ -57,11 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--storage-url", metavar="URL", help="base URL of a Cloud Storage stand-in, for gs:// (default: none)"
     )
+    parser.add_argument(
+        "--checkout",
+        type=Path,
+        metavar="DIR",
+        help="folder in bigquery-etl's layout, whose views, functions and tables queries find (default: none)",
+    )
     return parser
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    storage = Storage(options.state / "bigquery.sqlite")
+    storage = Storage(options.state / "bigquery.sqlite", Definitions(options.checkout) if options.checkout else None)
     pool = EvaluatorPool(options.instances)
     jobs = Jobs(
         storage, pool, min_running=options.min_running, workers=options.instances + 2, storage_url=options.storage_url

@@ -27,10 +27,12 @@ from .syntax import POSITIONAL, Edits, Node, decode, encoded_varint, quoted, sub
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
+    from .definitions import Definition
     from .storage import Storage, Table
     from .values import Field
 
-MAX_VIEW_DEPTH = 16
+MAX_DEPTH = 32
+"""Views and functions in one another: BigQuery has 16 levels of views, and functions between them."""
 WHOLE_ROWS = 1 << 17
 """Bytes of rows up to which a query gets them with all their cells: less than it costs to look what it reads."""
 
@@ -138,7 +140,7 @@ class Binder:
         self._with_rows = with_rows
         self._stored_sql = stored_sql
         self.temporary: dict[tuple[str, ...], Function] = {}
-        self._views: list[TableRef] = []
+        self._inside: list[tuple[str, TableRef]] = []
         self._renamed: dict[str, str] = {}
 
     # -- text to bound statement
@@ -263,6 +265,8 @@ class Binder:
             with self._storage.snapshot():
                 return self._wildcard(bound, ref)
         before = self._storage.find_table(ref)
+        if before is None and (relation := self._described(bound, ref)):
+            return relation
         # Not inside the snapshot, which keeps all other readers waiting.
         unwanted = self._unwanted(bound, before) if before else set()
         with self._storage.snapshot():
@@ -271,7 +275,45 @@ class Binder:
             if table.view_query is None:
                 self.check_partition_filter(table, bound.node)
                 return self.stored(table, unwanted if table == before else set())
-        return self._view(bound, table, table.view_query)
+        return self._view(bound, ref, table.view_query)
+
+    def _described(self, bound: Bound, ref: TableRef) -> Relation | None:
+        """A view or table that is not stored but described, or None.
+
+        :raises BigQueryError: what is described is wrong.
+        """
+        definitions = self._storage.definitions
+        if definitions and (view := definitions.view(ref)):
+            statement = self._statement(view, ref, {"CreateViewStatement", "CreateMaterializedViewStatement"}, "view")
+            query = statement.need("query")
+            relation = self._view(bound, ref, Edits(view.sql.encode()).apply(query.start, query.end))
+            if listed := statement.child("column_with_options_list"):
+                columns = listed.children("column_with_options")
+                names = [str(column.children("name")[0].values["id_string"]) for column in columns]
+                if len(names) != len(relation.fields):
+                    raise invalid_query(f"{view.file} names {len(names)} columns of {len(relation.fields)}")
+                relation.fields = [{**f, "name": name} for f, name in zip(relation.fields, names, strict=True)]
+            return relation
+        if definitions and (table := definitions.table(ref)):
+            bound.references.append(ref)
+            self.check_partition_filter(table, bound.node)
+            return self.stored(table)
+        return None
+
+    def _statement(self, definition: Definition, ref: TableRef, kinds: Collection[str], what: str) -> Node:
+        """The CREATE statement of a file that makes what has the name.
+
+        :raises BigQueryError: the file has none, or can't be read.
+        """
+        binder = self.nested(ref.project, with_rows=False)
+        try:
+            for node in binder.parse(definition.sql):
+                path = (node.child("function_declaration") or node).child("name")
+                if node.kind in kinds and path and binder.resolve(path.path()) == ref:
+                    return node
+        except BigQueryError as error:
+            raise BigQueryError(error.reason, f"{error.message} of {definition.file}", error.location) from error
+        raise invalid_query(f"{definition.file} makes no {what} {'.'.join(ref)}")
 
     def check_partition_filter(self, table: Table, node: Node) -> None:
         """Refuse a statement that nowhere filters by the partitioning column of a table that requires it.
@@ -371,20 +413,28 @@ class Binder:
                 relation.chunks.append(data.SerializeToString())
         return relation
 
-    def _view(self, bound: Bound, table: Table, sql: str) -> Relation:
-        if table.ref in self._views or len(self._views) >= MAX_VIEW_DEPTH:
-            raise invalid_query(f"View {table.ref} is part of a loop, or views are nested deeper than {MAX_VIEW_DEPTH}")
-        inner = self.nested(table.ref.project, with_rows=self._with_rows)
-        inner._views = [*self._views, table.ref]
+    def _view(self, bound: Bound, ref: TableRef, sql: str) -> Relation:
+        inner = self._within("View", ref)
         try:
             result = inner.run_view(sql)
         except BigQueryError as error:
-            message = (
-                f"{error.message}; failed to parse view '{table.ref.project}.{table.ref.dataset}.{table.ref.table}'"
-            )
+            message = f"{error.message}; failed to parse view '{'.'.join(ref)}'"
             raise BigQueryError(error.reason, message, error.location) from error
         bound.references += [ref for ref in result[1] if ref not in bound.references]
         return Relation(result[0].fields, chunks=[result[0].data])
+
+    def _within(self, kind: str, ref: TableRef) -> Binder:
+        """A binder for the SQL of a view or function that this one's SQL names.
+
+        :raises BigQueryError: it is named in its own SQL, or too deep.
+        """
+        if (kind, ref) in self._inside or len(self._inside) >= MAX_DEPTH:
+            raise invalid_query(
+                f"{kind} {ref} is part of a loop, or views and functions are nested deeper than {MAX_DEPTH}"
+            )
+        inner = self.nested(ref.project, with_rows=self._with_rows)
+        inner._inside = [*self._inside, (kind, ref)]
+        return inner
 
     def nested(self, project: str, *, with_rows: bool) -> Binder:
         """A binder for SQL that is kept in a project (of a view or function), where the job's names mean nothing."""
@@ -411,13 +461,20 @@ class Binder:
         if len(names) < 2 or path in bound.functions or len(names) > 3 or names[0].upper() == "SAFE":
             return
         ref = self.resolve(path, "Function")
-        routine = self._storage.find_routine(ref)
-        if routine is None:
+        if routine := self._storage.find_routine(ref):
+            inner = self._within("Function", ref)
+            sql = routine_sql(routine)
+            function = inner.function(sql.encode(), inner.parse(sql)[0], path)
+        elif self._storage.definitions and (definition := self._storage.definitions.function(ref)):
+            inner = self._within("Function", ref)
+            statement = self._statement(definition, ref, {"CreateFunctionStatement"}, "function")
+            try:
+                function = inner.function(definition.sql.encode(), statement, path)
+            except BigQueryError as error:
+                message = f"{error.message}; failed to make function '{'.'.join(ref)}' of {definition.file}"
+                raise BigQueryError(error.reason, message, error.location) from error
+        else:
             return  # built in (NET.HOST), or unknown, which the analyser says better
-        bound.functions[path] = Function(None, bound)  # a function that calls itself must not loop here
-        inner = self.nested(ref.project, with_rows=self._with_rows)
-        sql = routine_sql(routine)
-        function = inner.function(sql.encode(), inner.parse(sql)[0], path)
         bound.functions[path] = function
         bound.absorb(function.tables)
 

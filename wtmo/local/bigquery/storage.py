@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
 
+    from .definitions import Definitions
+
 Resource = dict[str, Any]
 """A resource of the REST API, as JSON."""
 
@@ -138,12 +140,14 @@ class Storage:
     One thread at a time writes; the others read what was last committed meanwhile, through a connection of their own.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, definitions: Definitions | None = None) -> None:
         """Open or make the database.
 
+        :param definitions: what queries find that is not stored. Default: nothing.
         :raises sqlite3.Error: the file is no database or can't be written.
         """
         file.parent.mkdir(parents=True, exist_ok=True)
+        self.definitions = definitions
         self._lock = threading.RLock()
         self._depth = 0
         self._writing_thread: int | None = None

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from google.cloud import bigquery
+
     from utils.bqetl.checkout import Checkout, TableFolder
     from wtmo.local.bqetl.warehouse import Warehouse
 
@@ -75,7 +77,7 @@ def run_multipart(options: argparse.Namespace, checkout: Checkout, warehouse: Wa
 
     def run_part(part: Query) -> None:
         job = warehouse.run(part.sql, what=part.title, project=part.project, config=part.config)
-        say(f"{part.title}: {describe(job)}")
+        _tell(part, job, warehouse)
 
     project = parts[0].project
     if plan.temporary:
@@ -103,9 +105,20 @@ def _execute(query: Query, options: argparse.Namespace, warehouse: Warehouse) ->
     for parameter in options.parameter:
         say(f"  --parameter={parameter}")
     job = warehouse.run(query.sql, what=what, project=query.project, config=config)
-    say(f"{what}: {describe(job)}")
+    _tell(query, job, warehouse)
     if not config.dry_run and not destination and job.statement_type in {"SELECT", None}:
         say(shown_rows(warehouse.rows(job, what=what, most=options.max_rows), options.format))
+
+
+def _tell(query: Query, job: bigquery.QueryJob, warehouse: Warehouse) -> None:
+    """Say what a job did, and which tables that it read nobody has made here."""
+    say(f"{query.title}: {describe(job)}")
+    if job.statement_type == "SCRIPT":  # what it read, it may have dropped
+        return
+    for table in job.referenced_tables:
+        name = f"{table.project}.{table.dataset_id}.{table.table_id}"
+        if warehouse.table(name, project=query.project) is None:
+            say(f"{query.title}: {name} is not there; read without rows, with the columns of its schema.yaml")
 
 
 def _prepare(folder: TableFolder, query: Query, warehouse: Warehouse) -> None:

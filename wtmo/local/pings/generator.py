@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wtmo.errors import WtmoError
-from wtmo.local.pings.schemas import SCHEMAS
+from wtmo.local.pings.schemas import RETIRED, SCHEMAS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -159,8 +159,10 @@ def envelope(client: Client, document_id: str, arrived: dt.datetime, app: str) -
                 "date": arrived.strftime("%a, %d %b %Y %H:%M:%S GMT"),
                 "dnt": None,
                 "x_debug_id": None,
+                "x_lb_tags": "TLSv1.3, 1301",
                 "x_source_tags": None,
             },
+            "isp": {"name": "Example Net", "organization": "Example Net"},
             "uri": {
                 "app_name": name,
                 "app_version": client.version,
@@ -257,6 +259,7 @@ def main_ping(client: Client, dice: Dice, document_id: str, arrived: dt.datetime
                 "subsession_start_date": begun,
                 "reason": dice.choice(["shutdown", "daily", "environment-change"]),
                 "profile_subsession_counter": dice.randint(1, 900),
+                "session_length": length,
                 "subsession_length": length,
             },
             "histograms": {"gc_ms": histogram(dice, 10_000), "memory_total": histogram(dice, 32_000_000)},
@@ -513,8 +516,9 @@ def generate(folder: Path, *, date: dt.date, clients: int, seed: int) -> dict[st
     written = {}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for table, schema in SCHEMAS.items():
+        for table, schema in (SCHEMAS | RETIRED).items():
             (folder / f"{table}.schema.json").write_text(json.dumps(schema, indent=1) + "\n")
+        for table in SCHEMAS:
             with (folder / f"{table}.ndjson").open("w") as file:
                 written[table] = 0
                 for day in (date - DAY, date):

@@ -38,7 +38,8 @@ ENVELOPE = [
     record(
         "metadata",
         record("geo", *strings("city", "country", "subdivision1")),
-        record("header", *strings("date", "dnt", "x_debug_id", "x_source_tags")),
+        record("header", *strings("date", "dnt", "x_debug_id", "x_lb_tags", "x_source_tags")),
+        record("isp", *strings("name", "organization")),
         record("uri", *strings("app_name", "app_version", "app_build_id", "app_update_channel")),
         record("user_agent", *strings("browser", "os", "version")),
     ),
@@ -83,6 +84,7 @@ MAIN_PAYLOAD = record(
         "info",
         *strings("session_id", "subsession_id", "session_start_date", "subsession_start_date", "reason"),
         field("profile_subsession_counter", "INTEGER"),
+        field("session_length", "INTEGER", "Seconds"),
         field("subsession_length", "INTEGER", "Seconds"),
     ),
     record("histograms", *strings("gc_ms", "memory_total")),
@@ -193,3 +195,7 @@ SCHEMAS: dict[str, list[Field]] = {
     "telemetry_live.main_use_counter_v4": [*TELEMETRY, USE_COUNTERS],
     "telemetry_live.main_v5": [*TELEMETRY, MAIN_PAYLOAD],
 }
+"""Columns by live table."""
+
+RETIRED: dict[str, list[Field]] = {f"telemetry_stable.core_v{version}": CORE for version in range(2, 10)}
+"""Columns by stable table of pings that nobody sends any more; views over all versions name them."""

@@ -24,6 +24,7 @@ LABELS = {"type": "seeds"}
 PATIENCE = 30.0  # seconds to go on asking a BigQuery that does not answer
 
 _NAME = re.compile(r"(?P<dataset>\w+)_live\.(?P<table>\w+)")
+_RETIRED = re.compile(r"(?P<dataset>\w+)_stable\.(?P<table>\w+)\.schema\.json")
 _INTEGER = re.compile(r"[+-]?\d+")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?|nan", re.IGNORECASE)
 _INTEGERS = {"INTEGER", "INT64"}
@@ -39,12 +40,14 @@ class Seed:
     """One table of a seeds folder, read and found sound.
 
     :param days: rows of each day of arrival, and the file that holds them.
+    :param sent: False for pings that nobody sends any more: only the stable table is made.
     """
 
     dataset: str
     table: str
     schema: list[dict[str, Any]]
     days: dict[dt.date, tuple[Path, int]] = field(default_factory=dict)
+    sent: bool = True
 
     @property
     def live(self) -> str:
@@ -69,7 +72,10 @@ def load_seeds(client: bigquery.Client, folder: Path, project: str = "moz-fx-dat
     are made, the stable twins too, partitioned by day on ``submission_timestamp``; and of each live table exactly the
     partitions of the days that the file has rows of are replaced, so loading a folder again changes nothing.
 
-    :param folder: holds ``<dataset>_live.<table>.ndjson`` and ``<dataset>_live.<table>.schema.json``.
+    Tables that lack fields of the seeds get them, as ingestion's tables do; any other difference is refused.
+
+    :param folder: holds ``<dataset>_live.<table>.ndjson`` and ``<dataset>_live.<table>.schema.json``. A
+        ``<dataset>_stable.<table>.schema.json`` alone makes a stable table without rows.
     :returns: rows by live table, ``dataset.table``.
     :raises WtmoError: naming file and line of what is wrong, or what BigQuery refused.
     """
@@ -91,7 +97,7 @@ def load_seeds(client: bigquery.Client, folder: Path, project: str = "moz-fx-dat
                     raise WtmoError(f"{job.destination}: {job.output_rows} rows were loaded of {rows}")
         except (GoogleAPIError, OSError) as error:
             raise WtmoError(f"Could not load {folder} into {project}: {error}") from error
-    return {seed.live: seed.rows for seed in seeds}
+    return {seed.live: seed.rows for seed in seeds if seed.sent}
 
 
 def read_seeds(folder: Path, split: Path) -> list[Seed]:
@@ -106,7 +112,12 @@ def read_seeds(folder: Path, split: Path) -> list[Seed]:
     files = sorted(folder.glob("*.ndjson"))
     if not files:
         raise WtmoError(f"{folder} holds no seeds", fix="Seeds are files <dataset>_live.<table>.ndjson.")
-    return [_read_seed(file, split) for file in files]
+    retired = [
+        Seed(match["dataset"], match["table"], _read_schema(file), sent=False)
+        for file in sorted(folder.glob("*_stable.*.schema.json"))
+        if (match := _RETIRED.fullmatch(file.name))
+    ]
+    return [*(_read_seed(file, split) for file in files), *retired]
 
 
 def _read_seed(file: Path, split: Path) -> Seed:
@@ -238,7 +249,7 @@ def _make_tables(client: bigquery.Client, seed: Seed, project: str) -> None:
     from google.cloud import bigquery
 
     schema = _schema_fields(seed.schema)
-    for name in (f"{project}.{seed.live}", f"{project}.{seed.stable}"):
+    for name in [f"{project}.{table}" for table in ([seed.live, seed.stable] if seed.sent else [seed.stable])]:
         try:
             found = client.get_table(name, retry=_retry())
         except NotFound:
@@ -247,11 +258,17 @@ def _make_tables(client: bigquery.Client, seed: Seed, project: str) -> None:
             table.time_partitioning = bigquery.TimePartitioning(type_="DAY", field=PARTITION_FIELD)
             client.create_table(table, exists_ok=True, retry=_retry())
             continue
-        if _shape(found.schema) != _shape(schema):
-            raise WtmoError(
-                f"{name} exists with other fields than {seed.live}.schema.json: {_difference(found.schema, schema)}",
-                fix=f"Drop it, or give the seed its schema: wtmo bq 'DROP TABLE `{name}`'.",
-            )
+        there, wanted = _shape(found.schema), _shape(schema)
+        if there.items() <= wanted.items():
+            if there != wanted:
+                found.schema = schema
+                client.update_table(found, ["schema"], retry=_retry())
+            continue
+        raise WtmoError(
+            f"{name} exists with other fields than {seed.live if seed.sent else seed.stable}.schema.json: "
+            f"{_difference(found.schema, schema)}",
+            fix=f"Drop it, or give the seed its schema: wtmo bq 'DROP TABLE `{name}`'.",
+        )
 
 
 def _shape(fields: list[bigquery.SchemaField] | tuple[bigquery.SchemaField, ...], place: str = "") -> dict[str, str]:

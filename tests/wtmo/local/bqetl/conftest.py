@@ -36,13 +36,20 @@ def _healthy(url: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def bigquery_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout whose definitions the BigQuery finds: a link to that of the test."""
+    return tmp_path_factory.mktemp("served") / "checkout"
+
+
+@pytest.fixture(scope="session")
+def bigquery_url(tmp_path_factory: pytest.TempPathFactory, served_checkout: Path) -> Iterator[str]:
     """Address of a local BigQuery with an empty state folder."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("bigquery")
     command = [sys.executable, "-m", "wtmo.local.bigquery", "--port", str(port), "--state", str(folder / "state")]
+    command += ["--checkout", str(served_checkout)]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=ROOT, stderr=log)
     url = f"http://127.0.0.1:{port}"
@@ -105,13 +112,19 @@ class Platform:
 
 @pytest.fixture
 def platform(
-    bigquery_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    bigquery_url: str,
+    served_checkout: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> Platform:
     """The program and its BigQuery, with an empty checkout that a test may fill."""
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
     (tmp_path / "checkout" / "sql").mkdir(parents=True)
+    served_checkout.unlink(missing_ok=True)
+    served_checkout.symlink_to(tmp_path / "checkout")
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", bigquery_url)
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", PROJECT)
     monkeypatch.setenv("BQETL_CHECKOUT", str(tmp_path / "checkout"))

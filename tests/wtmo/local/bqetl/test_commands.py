@@ -235,6 +235,28 @@ def test_a_missing_table_is_named(platform: Any, checkout: Any) -> None:
     assert (status, "never_made" in output) == (1, True)
 
 
+def test_a_query_finds_the_views_functions_and_tables_of_its_checkout(platform: Any, checkout: Any) -> None:
+    platform.create("found.stored_v1", [{"day": DAY, "n": 1}, {"day": DAY, "n": 2}], NUMBERS)
+    checkout("udf.negated", {"udf.sql": "CREATE OR REPLACE FUNCTION udf.negated(n INT64) AS (-n);"})
+    view = f"CREATE OR REPLACE VIEW `{PROJECT}.found.view` AS SELECT day, udf.negated(n) AS n FROM `{PROJECT}.found.{{}}_v1`"
+    checkout("found.view", {"view.sql": view.format("stored")})
+    checkout("found.never_v1", {"schema.yaml": {"fields": NUMBERS}})
+    checkout("found.out_v1", {"schema.yaml": {"fields": NUMBERS}})
+    sql = "SELECT * FROM found.view WHERE day = @day UNION ALL SELECT * FROM found.never_v1 WHERE day = @day"
+    folder = checkout("found.out_v1", {"query.sql": sql})
+
+    options = ("--destination_table=out_v1", "--dataset_id=found", f"--parameter=day:DATE:{DAY}")
+    output = platform.ok("query", *options, f"{folder}/query.sql")
+    assert sorted(platform.sql("SELECT n FROM found.out_v1")) == [(-2,), (-1,)]
+    assert f"{PROJECT}.found.never_v1 is not there; read without rows" in output
+    assert "stored_v1 is not there" not in output
+
+    checkout("found.view", {"view.sql": view.format("gone")})
+    status, output = platform.run("query", *options, f"{folder}/query.sql")
+    assert status == 1
+    assert f"Not found: Table {PROJECT}:found.gone_v1; failed to parse view '{PROJECT}.found.view'" in output
+
+
 def test_a_multipart_query_joins_its_parts(platform: Any, checkout: Any) -> None:
     folder = checkout(
         "parts.joined_v1",
@@ -399,10 +421,12 @@ def _await_job(platform: Any, state: str, seconds: float = 20) -> str:
     raise AssertionError(f"no bqetl job was {state} within {seconds} s")
 
 
-def seeds(folder: Path, rows: list[dict[str, Any]], schema: list[dict[str, Any]] = PING) -> Path:
+def seeds(
+    folder: Path, rows: list[dict[str, Any]], schema: list[dict[str, Any]] = PING, *, app: str = "seeded"
+) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "seeded_live.ping_v1.ndjson").write_text("\n".join(map(json.dumps, rows)))
-    (folder / "seeded_live.ping_v1.schema.json").write_text(json.dumps(schema))
+    (folder / f"{app}_live.ping_v1.ndjson").write_text("\n".join(map(json.dumps, rows)))
+    (folder / f"{app}_live.ping_v1.schema.json").write_text(json.dumps(schema))
     return folder
 
 
@@ -425,6 +449,30 @@ def test_seeds_replace_exactly_their_days(platform: Any, tmp_path: Path) -> None
     assert rows == [("new",), ("x",)]
     job = next(job for job in platform.client.list_jobs(max_results=20) if job.job_type == "load")
     assert job.labels == {"type": "seeds"}
+
+
+def test_fields_that_seeds_have_more_are_added_to_their_tables(platform: Any, tmp_path: Path) -> None:
+    wider = [{"name": "first", "type": "STRING"}, *PING]
+    wider[-1] = {**PING[-1], "fields": [*PING[-1]["fields"], {"name": "isp", "type": "STRING"}]}
+    yesterday = {"submission_timestamp": "2026-05-31T10:00:00Z", "document_id": "x", "metadata": {"header": {}}}
+    load_seeds(platform.client, seeds(tmp_path / "seeds", [yesterday], app="wider"))
+    row = {**pings(("01:00:00", "a", "n"))[0], "first": "1"}
+    row["metadata"]["isp"] = "i"
+    for _ in range(2):
+        load_seeds(platform.client, seeds(tmp_path / "seeds", [row], wider, app="wider"))
+    rows = platform.sql("SELECT document_id, first, metadata.isp FROM wider_live.ping_v1 ORDER BY submission_timestamp")
+    assert rows == [("x", None, None), ("a", "1", "i")]
+    assert deduplicate(platform, "--only", "wider_live.ping_v1")[0] == 0
+    assert platform.sql("SELECT first, metadata.isp FROM wider_stable.ping_v1") == [("1", "i")]
+
+
+def test_a_schema_alone_makes_a_stable_table_without_rows(platform: Any, tmp_path: Path) -> None:
+    folder = seeds(tmp_path / "seeds", ROWS, app="alone")
+    (folder / "alone_stable.retired_v1.schema.json").write_text(json.dumps(PING))
+    assert load_seeds(platform.client, folder) == {"alone_live.ping_v1": 9}
+    table = platform.client.get_table("alone_stable.retired_v1")
+    assert (table.num_rows, table.time_partitioning.field) == (0, "submission_timestamp")
+    assert "retired_v1" not in {table.table_id for table in platform.client.list_tables("alone_live")}
 
 
 def test_seeds_of_another_schema_than_the_table_s_are_refused(platform: Any, tmp_path: Path) -> None:

@@ -200,3 +200,38 @@ def test_derived_tables_and_their_checks(sample: Any, live: dict[dt.date, dict[s
     assert sample.sql(
         "SELECT COUNT(*), COUNT(DISTINCT client_id) FROM telemetry_derived.core_clients_first_seen_v1"
     ) == [sample.sql(f"SELECT COUNT(*), COUNT(*) FROM ({clients})")[0]]
+
+
+# What production's views over pings read, in words of our own.
+PARTS = """
+CREATE OR REPLACE FUNCTION udf.parts(metadata ANY TYPE) AS ((
+  SELECT AS STRUCT
+    metadata.* REPLACE (
+      (SELECT AS STRUCT metadata.header.*, SPLIT(metadata.header.x_lb_tags, ',')[SAFE_OFFSET(0)] AS tls) AS header
+    )
+));
+"""
+VIEW = """
+CREATE OR REPLACE VIEW `moz-fx-data-shared-prod.telemetry.{name}` AS
+SELECT * REPLACE (`moz-fx-data-shared-prod.udf.parts`(metadata) AS metadata), metadata.isp.name AS isp
+FROM ({tables})
+"""
+ALL = "SELECT * FROM `moz-fx-data-shared-prod.telemetry_stable.{}`"
+
+
+def test_views_of_production_s_kind_read_the_sample(sample: Any, checkout: Any, live: dict[dt.date, Any]) -> None:
+    """Also those over versions of a ping that nobody sends any more, and columns that only views read."""
+    day = next(iter(live))
+    copy(sample, day, "--only", "telemetry_live.main_v5", "telemetry_live.core_v10")
+    checkout("udf.parts", {"udf.sql": PARTS})
+    checkout("telemetry.main", {"view.sql": VIEW.format(name="main", tables=ALL.format("main_v5"))})
+    versions = " UNION ALL ".join(ALL.format(f"core_v{version}") for version in range(2, 11))
+    checkout("telemetry.core", {"view.sql": VIEW.format(name="core", tables=versions)})
+    for name, table in (("main", "main_v5"), ("core", "core_v10")):
+        rows = sample.sql(f"SELECT document_id FROM telemetry.{name} WHERE {on(day)} ORDER BY document_id")
+        assert rows
+        assert rows == sample.sql(
+            f"SELECT document_id FROM telemetry_stable.{table} WHERE {on(day)} ORDER BY document_id"
+        )
+    named = "SELECT DISTINCT metadata.header.tls, isp, payload.info.session_length > 0 FROM telemetry.main"
+    assert sample.sql(named) == [("TLSv1.3", "Example Net", True)]

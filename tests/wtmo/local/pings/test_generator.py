@@ -12,7 +12,7 @@ import pytest
 from wtmo.errors import WtmoError
 from wtmo.local.pings import __main__ as command
 from wtmo.local.pings import generate
-from wtmo.local.pings.schemas import SCHEMAS
+from wtmo.local.pings.schemas import RETIRED, SCHEMAS
 from wtmo.local.pings.seeds import read_seeds
 
 if TYPE_CHECKING:
@@ -57,6 +57,12 @@ def test_rows_arrive_on_their_day_and_fit_their_schema(days: dict[dt.date, Path]
         assert {row["submission_timestamp"][:10] for row in rows(folder, table)} == {str(day)}
     seeds = {seed.live: seed for seed in read_seeds(days[FIRST], tmp_path)}
     assert list(seeds[table].days) == [FIRST]
+
+
+def test_retired_pings_have_a_stable_table_and_no_rows(days: dict[dt.date, Path], tmp_path: Path) -> None:
+    retired = {seed.stable: seed.rows for seed in read_seeds(days[FIRST], tmp_path) if not seed.sent}
+    assert retired == dict.fromkeys(RETIRED, 0)
+    assert "telemetry_stable.core_v2" in retired
 
 
 @pytest.mark.parametrize("table", ["telemetry_live.main_v5", "firefox_desktop_live.baseline_v1"])
