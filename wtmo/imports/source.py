@@ -497,6 +497,8 @@ def _require(answer: subprocess.CompletedProcess[bytes], failure: str) -> bytes:
     fix = "check its address, the ref, and your access to it"
     if "dubious ownership" in said:
         fix = "the repository belongs to another user: git config --global --add safe.directory <its path>"
+    if re.search(r"couldn't find remote ref [0-9a-f]{4,39}$", said):
+        fix = "a commit is fetched by its whole hash: 40 characters, as `git rev-parse` prints it"
     raise WtmoError(f"{failure}: {said or f'git ended with status {answer.returncode}'}", fix=fix)
 
 

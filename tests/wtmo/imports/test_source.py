@@ -212,9 +212,15 @@ def test_a_ref_that_git_might_take_for_more_is_refused(repository: Repository, t
 
 
 def test_what_can_not_be_fetched_says_why(repository: Repository, tmp_path: Path) -> None:
-    repository.commit({"a.py": "one\n"})
-    with pytest.raises(WtmoError, match=r"cannot fetch nowhere of .*: fatal: couldn't find remote ref nowhere"):
+    commit = repository.commit({"a.py": "one\n"})
+    with pytest.raises(
+        WtmoError, match=r"cannot fetch nowhere of .*: fatal: couldn't find remote ref nowhere"
+    ) as refused:
         git_source(repository, tmp_path, "nowhere").snapshot()
+    assert "check its address" in refused.value.fix
+    with pytest.raises(WtmoError, match="couldn't find remote ref") as refused:
+        git_source(repository, tmp_path, commit[:10]).snapshot()
+    assert "whole hash" in refused.value.fix
     with pytest.raises(WtmoError, match="does not appear to be a git repository"):
         GitSource(str(tmp_path / "none"), tmp_path / "source.git").snapshot()
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.wtmo.imports.conftest import Repository
 from utils.config import ROOT
-from wtmo.local import api, generated, platform
+from wtmo.local import api, generated, platform, warehouse
 from wtmo.local.components import Supplies
 from wtmo.local.state import State
 
@@ -55,6 +55,11 @@ with DAG(
         email=["telemetry-alerts@mozilla.com"],
     )
 """
+
+DEFINITIONS = {
+    "moz-fx-data-shared-prod/orchard/ripe/view.sql": "CREATE VIEW orchard.ripe AS SELECT mozfun.fruit.name() AS fruit",
+    "mozfun/fruit/name/udf.sql": "CREATE OR REPLACE FUNCTION fruit.name() AS ('apple')",
+}
 
 
 def quiet(_: str) -> None:
@@ -130,9 +135,12 @@ def orchard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orchard]:
     })
     state = State(folder / "state")
     told: list[str] = []
-    launch = platform.Launch(
-        state, port=0, supplies=Supplies(imports=generated.origin(state, str(repository.path), None))
-    )
+    for name, sql in DEFINITIONS.items():
+        file = folder / "checkout" / "sql" / name
+        file.parent.mkdir(parents=True)
+        file.write_text(sql)
+    supplies = Supplies(folder / "checkout", imports=generated.origin(state, str(repository.path), None))
+    launch = platform.Launch(state, port=0, supplies=supplies)
     try:
         record = launch.wait(told.append)
         assert "1 held back" in told[-1]
@@ -183,6 +191,11 @@ def test_a_commit_is_served_a_broken_one_is_not_and_runs_keep_their_version(orch
     pinned = generated.store(orchard.state).versions / second / "dags" / "bqetl_orchard.py"
     assert '"second"' in pinned.read_text()
     assert "schedule=" in pinned.read_text()
+
+
+def test_queries_find_the_views_and_functions_of_the_checkout(orchard: Orchard) -> None:
+    rows = warehouse.client(orchard.record).query_and_wait("SELECT fruit FROM orchard.ripe")
+    assert [row["fruit"] for row in rows] == ["apple"]
 
 
 def test_no_process_looks_for_a_git_connection(orchard: Orchard) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import sys
 from typing import TYPE_CHECKING
@@ -134,6 +135,31 @@ def test_other_dags_run_when_the_pings_are_copied(
     results = cli._run_day(State(tmp_path), record, dt.date(2026, 6, 1), None, 1, str, after=after)
     assert ran == expected
     assert [result.dag for result in results] == [dag for dags in expected for dag in dags]
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "after"),
+    [
+        ("generated/sample.git", (), None),
+        ("generated/sample.git", ("--dag", "bqetl_a"), ["bqetl_a"]),
+        ("elsewhere.git", (), []),
+        ("elsewhere.git", ("--dag", "bqetl_a", "--dag", "bqetl_b"), ["bqetl_a", "bqetl_b"]),
+    ],
+)
+def test_the_sample_s_dag_is_run_where_it_is_served(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, url: str, options: tuple[str, ...], after: list[str] | None
+) -> None:
+    record = PlatformRecord(1, 0.0, "marker", settings={"WTMO_IMPORT_URL": str(tmp_path.resolve() / url)})
+    ran: list[object] = []
+
+    def run_day(*_: object, after: object) -> list[day.TaskResult]:
+        ran.append(after)
+        return [day.TaskResult("d", "t", "success", None, None)]
+
+    monkeypatch.setattr(platform, "platform", lambda *_: contextlib.nullcontext(record))
+    monkeypatch.setattr(cli, "_run_day", run_day)
+    done = CliRunner().invoke(cli.app, ["day", "--state", str(tmp_path), *options])
+    assert (done.exit_code, ran) == (0, [after]), done.output
 
 
 def test_a_running_platform_keeps_what_it_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
