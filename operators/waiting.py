@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 from airflow.providers.standard.sensors.time_delta import WaitSensor
-
-if TYPE_CHECKING:
-    from datetime import timedelta
 
 
 def wait(task_id: str, time: timedelta, **differing: Any) -> WaitSensor:
@@ -15,5 +13,8 @@ def wait(task_id: str, time: timedelta, **differing: Any) -> WaitSensor:
 
     :param time: how long.
     :param differing: any other parameter of ``WaitSensor``.
+    :raises ValueError: ``time`` is zero or below.
     """
+    if time <= timedelta():
+        raise ValueError(f"{task_id}: {time} is no time to wait. Give one above zero, or leave the task out.")
     return WaitSensor(task_id=task_id, time_to_wait=time, deferrable=True, **differing)

@@ -2,22 +2,18 @@
 
 ## Where the data comes from and goes
 
-The [LookML generator](https://github.com/mozilla/lookml-generator) reads the views of bigquery-etl and the Glean
-Dictionary, and pushes views and explores to `looker-hub` and `looker-spoke-default`: the branches `main-stage` for
-Looker's staging, `main` for production. Spectacles then tries the content of the folder of key metrics, and all
-LookML of `spoke-default`; branches in which nothing has happened for 180 days are deleted. Staging always runs the
-newest generator, production the release of the variable `lookml_generator_release_str`.
-
+The [LookML generator](https://github.com/mozilla/lookml-generator) reads the views of bigquery-etl and the Glean Dictionary, and
+pushes views and explores to `looker-hub` and `looker-spoke-default`: the branches `main-stage` for Looker's staging, `main` for
+production. Spectacles then tries the folder of key metrics (706), and all LookML of `spoke-default`; branches in which nothing has happened
+for 180 days are deleted. Staging runs the newest generator, production the release of the variable `lookml_generator_release_str`.
 Two tasks tend the accounts: people who have left are disabled, everyone else may make API keys.
-
-bigquery-etl's CI starts it, by way of `bqetl_artifact_deployment`.
+bigquery-etl's CI starts it all, by way of `bqetl_artifact_deployment`.
 
 ## When it fails
 
-As long as the newest run is green, older ones need nothing. A new Glean application, or a change of
-`custom-namespaces.yaml`, needs a person: `lookml_generator` then leaves a pull request "Auto-push from LookML
-Generator" in `looker-spoke-default`. Merge it and clear the task. A failed validation names the explore or the tile:
-tell who changed it last; production has it already.
+As long as the newest run is green, older ones need nothing. A new Glean application, or a change of `custom-namespaces.yaml`, needs
+a person: `lookml_generator` then leaves a pull request "Auto-push from LookML Generator" in `looker-spoke-default`. Merge it and
+clear the task. A failed validation names the explore or the tile: tell who changed it last; production has it already.
 
 ## How to re-run it
 
@@ -27,7 +23,7 @@ Clear the task, or start the DAG: everything is made anew of what is there now. 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow.sdk import DAG
 from kubernetes.client import V1ResourceRequirements
@@ -39,27 +35,19 @@ from utils.images import image
 from utils.secrets import pod_secrets
 from utils.tags import Tag
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from airflow.providers.cncf.kubernetes.secret import Secret
-
 PRODUCTION = "https://mozilla.cloud.looker.com"
-STAGING = "https://mozillastaging.cloud.looker.com"
-CLIENT = pod_secrets(
-    "probe_scraper",
-    LOOKER_CLIENT_ID="looker_api_client_id_prod",
-    LOOKER_CLIENT_SECRET="looker_api_client_secret_prod",
-)
-KEY_METRICS = "706"
-"""A folder of Looker."""
+LOOKERS = {"staging": ("https://mozillastaging.cloud.looker.com", "main-stage"), "prod": (PRODUCTION, "main")}
+API = {"LOOKER_CLIENT_ID": "looker_api_client_id_prod", "LOOKER_CLIENT_SECRET": "looker_api_client_secret_prod"}
+PINNED = "--pin-imports looker-hub:main"
 
 
-def generator(task_id: str, *, instance: str, branch: str, keys: str, **differing: Any) -> GKEPodOperator:
-    """Generate LookML for one of the two Lookers, with the keys of its API that end in ``keys``."""
+def generator(task_id: str, looker: str, tag: str | None = None, **differing: Any) -> GKEPodOperator:
+    """Generate LookML for one of the two Lookers, with the keys of its API that end in its name."""
+    instance, branch = LOOKERS[looker]
     return GKEPodOperator(
         task_id=task_id,
         name=f"{task_id.replace('_', '-')}-1",
+        image=image("lookml-generator", tag=tag),
         env_vars={
             "HUB_REPO_URL": "git@github.com:mozilla/looker-hub.git",
             "HUB_BRANCH_SOURCE": "base",
@@ -72,8 +60,8 @@ def generator(task_id: str, *, instance: str, branch: str, keys: str, **differin
         secrets=pod_secrets(
             "probe_scraper",
             GIT_SSH_KEY_BASE64="looker_repos_secret_git_ssh_key_b64",
-            LOOKER_API_CLIENT_ID=f"looker_api_client_id_{keys}",
-            LOOKER_API_CLIENT_SECRET=f"looker_api_client_secret_{keys}",
+            LOOKER_API_CLIENT_ID=f"looker_api_client_id_{looker}",
+            LOOKER_API_CLIENT_SECRET=f"looker_api_client_secret_{looker}",
             GITHUB_ACCESS_TOKEN="dataops_looker_github_secret_access_token",
         ),
         container_resources=V1ResourceRequirements(requests={"memory": "1500Mi", "cpu": "3"}),
@@ -81,26 +69,26 @@ def generator(task_id: str, *, instance: str, branch: str, keys: str, **differin
     )
 
 
-def spectacles(task_id: str, command: str, **differing: Any) -> GKEPodOperator:
+def spectacles(task_id: str, command: str, flags: str, **differing: Any) -> GKEPodOperator:
     """Try what production has. Looker opens no production branch for that: ``main-validation`` mirrors ``main``."""
     return GKEPodOperator(
         task_id=task_id,
         image=image("lookml-generator"),
-        **shell(f"spectacles {command}"),
+        **shell(f"spectacles {command} --verbose --project spoke-default --branch main-validation {flags}"),
         env_vars={"LOOKER_BASE_URL": PRODUCTION},
-        secrets=CLIENT,
+        secrets=pod_secrets("probe_scraper", **API),
         **differing,
     )
 
 
-def utility(task_id: str, *arguments: str, secrets: Sequence[Secret] = ()) -> GKEPodOperator:
-    """A command of the Looker utilities of docker-etl, on production."""
+def utility(task_id: str, *arguments: str, keys: tuple[str, ...] = ()) -> GKEPodOperator:
+    """A command of the Looker utilities of docker-etl, on production, with some keys of the group ``looker``."""
     return GKEPodOperator(
         task_id=task_id,
         image=image("looker-utils"),
         arguments=["python", "-m", "looker_utils.main", *arguments],
         env_vars={"LOOKER_INSTANCE_URI": PRODUCTION},
-        secrets=[*CLIENT, *secrets],
+        secrets=pod_secrets("probe_scraper", **API) + pod_secrets("looker", *keys),
     )
 
 
@@ -113,38 +101,19 @@ with DAG(
     default_args=default_args(owner="data-tools"),
     tags=[Tag.ImpactTier.tier_1],
 ):
-    lookml_generator_staging = generator(
-        "lookml_generator_staging",
-        image=image("lookml-generator"),
-        instance=STAGING,
-        branch="main-stage",
-        keys="staging",
+    staging = generator("lookml_generator_staging", "staging")
+    production = generator(
+        "lookml_generator", "prod", tag="{{ var.value.lookml_generator_release_str }}", startup_timeout_seconds=500
     )
-    lookml_generator = generator(
-        "lookml_generator",
-        image=image("lookml-generator", tag="{{ var.value.lookml_generator_release_str }}"),
-        instance=PRODUCTION,
-        branch="main",
-        keys="prod",
-        startup_timeout_seconds=500,
-    )
-    validate_content = spectacles(
-        "validate_content_spectacles",
-        "content --verbose --project spoke-default --branch main-validation --pin-imports looker-hub:main "
-        f"--folders {KEY_METRICS}",
-    )
-    validate_lookml = spectacles(
+    content = spectacles("validate_content_spectacles", "content", f"{PINNED} --folders 706")
+    lookml = spectacles(
         "validate_lookml_spoke_default_spectacles",
-        "lookml --verbose --project spoke-default --branch main-validation --remote-reset "
-        "--pin-imports looker-hub:main --timeout 10800",
+        "lookml",
+        f"--remote-reset {PINNED} --timeout 10800",
         execution_timeout=timedelta(hours=3),
     )
-    delete_outdated_branches = utility("delete_outdated_branches", "delete-branches", "--inactive_days=180")
-    utility(
-        "disable_exited_employees",
-        "disable-exited-employees",
-        secrets=pod_secrets("looker", "looker_pubsub_subscription_id"),
-    )
+    delete_branches = utility("delete_outdated_branches", "delete-branches", "--inactive_days=180")
+    utility("disable_exited_employees", "disable-exited-employees", keys=("looker_pubsub_subscription_id",))
     utility("enable_api_keys", "enable-api-keys")
 
-    lookml_generator_staging >> lookml_generator >> [validate_content, validate_lookml] >> delete_outdated_branches
+    staging >> production >> [content, lookml] >> delete_branches

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from airflow.sdk import DAG
 
@@ -46,26 +45,23 @@ from utils.images import image
 from utils.secrets import pod_secrets
 from utils.tags import Tag
 
-if TYPE_CHECKING:
-    from airflow.providers.cncf.kubernetes.secret import Secret
-
 
 @dataclass(frozen=True)
 class Collector:
     """A collector. Its task, its image (with ``-``) and its program have the name of its DAG.
 
     :param day: what it collects, as a template.
-    :param flags: flags whose values are variables of Airflow, named after the flag behind ``variables``.
+    :param flags: flags whose values are variables of Airflow, ``<dag_id>_<flag>`` without ``_collector``.
+    :param secrets: keys of the cluster's secret, by the environment variable that gets each.
     """
 
     dag_id: str
     schedule: str
     start_date: datetime
     day: str
-    variables: str
     flags: tuple[str, ...]
     target: tuple[str, ...]  # project, then the tables
-    secrets: list[Secret] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict)
     retries: int = 0
 
 
@@ -77,7 +73,6 @@ COLLECTORS = (
         "@daily",
         datetime(2023, 3, 8),
         "{{ ds }}",
-        "dap",
         (*KEYS, "task-config-url"),
         (WAREHOUSE_PROJECT, "--table-id", "dap_collector_derived.aggregates_v1"),
         retries=1,
@@ -87,7 +82,6 @@ COLLECTORS = (
         "15 0 * * *",
         datetime(2024, 4, 30),
         INTERVAL_END,
-        "dap_ppa_dev",
         (*KEYS, "task-config-url", "ad-config-url"),
         ("moz-fx-ads-nonprod", "--ad-table-id", "ppa_dev.measurements", "--report-table-id", "ppa_dev.reports"),
     ),
@@ -96,16 +90,14 @@ COLLECTORS = (
         "15 0 * * *",
         datetime(2024, 6, 26),
         INTERVAL_END,
-        "dap_ppa_prod",
         ("task-config-url", "ad-config-url"),
         ("moz-fx-ads-prod", "--ad-table-id", "ppa.measurements", "--report-table-id", "ppa.reports"),
-        secrets=pod_secrets(
-            None, HPKE_PRIVATE_KEY="DAP_PPA_PROD_HPKE_PRIVATE_KEY", AUTH_TOKEN="DAP_PPA_PROD_AUTH_TOKEN"
-        ),
+        secrets={"HPKE_PRIVATE_KEY": "DAP_PPA_PROD_HPKE_PRIVATE_KEY", "AUTH_TOKEN": "DAP_PPA_PROD_AUTH_TOKEN"},
     ),
 )
 
 for collector in COLLECTORS:
+    variables = collector.dag_id.replace("_collector", "")
     with DAG(
         collector.dag_id,
         doc_md=__doc__,
@@ -121,11 +113,8 @@ for collector in COLLECTORS:
             image=image(collector.dag_id.replace("_", "-")),
             arguments=[
                 *("python", f"{collector.dag_id}/main.py", f"--date={collector.day}"),
-                *(
-                    f"--{flag}={{{{ var.value.{collector.variables}_{flag.replace('-', '_')} }}}}"
-                    for flag in collector.flags
-                ),
+                *(f"--{flag}={{{{ var.value.{variables}_{flag.replace('-', '_')} }}}}" for flag in collector.flags),
                 *("--project", *collector.target),
             ],
-            secrets=collector.secrets,
+            secrets=pod_secrets(None, **collector.secrets),
         )

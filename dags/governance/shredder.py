@@ -24,22 +24,20 @@ pause the newest four weeks are run, none before: more than one that was missed 
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from airflow.sdk import DAG, ExceptionRetryPolicy
+from airflow.sdk import DAG
 
 from operators.gcp_container_operator import GKEPodOperator
 from utils.config import WAREHOUSE_PROJECT
-from utils.defaults import default_args
 from utils.images import image
+from utils.shredder import BATCH_SLOTS, shredder_args, shredder_command
 from utils.tags import Tag
 from utils.timetables import MultiWeekTimetable
 
 START = datetime(2023, 5, 16)
-STATE = "moz-fx-data-shredder.shredder_state"
 OWN_SLOTS = "--billing-project=moz-fx-data-shredder"
-BATCH_SLOTS = "--billing-project=moz-fx-data-bq-batch-prod"
 METRICS_SLOTS = (
     f"--billing-project={WAREHOUSE_PROJECT}",
     "--reservation-override=projects/moz-fx-bigquery-reserv-global/locations/US/reservations/shredder-desktop-metrics",
@@ -47,31 +45,18 @@ METRICS_SLOTS = (
 MAIN, USE_COUNTER = "telemetry_stable.main_v5", "telemetry_stable.main_use_counter_v4"
 EVENTS = ("telemetry_derived.event_events_v1", "firefox_desktop_derived.events_stream_v1")
 METRICS = "firefox_desktop_stable.metrics_v1"
-COHORTS = tuple(
-    f"{d}.cohort_weekly_active_clients_staging_v1" for d in ("telemetry_derived", "glean_telemetry_derived")
-)
+STAGING = "cohort_weekly_active_clients_staging_v1"
+COHORTS = (f"telemetry_derived.{STAGING}", f"glean_telemetry_derived.{STAGING}")
 
 
 def shred(task_id: str, *flags: str, parallelism: int | str, **pod: Any) -> GKEPodOperator:
-    """Delete from some tables.
-
-    :param parallelism: how many queries run at once, or a template of that.
-    """
+    """Delete from some tables, for the requests of nine weeks. ``ds`` is 28 days before the run starts."""
+    weeks = "{{macros.ds_add(ds, 27-7*9)}}", "{{macros.ds_add(ds, 27)}}"
     return GKEPodOperator(
         task_id=task_id,
         name=f"shredder-{task_id.replace('_', '-')}",
         image=image("private-bigquery-etl"),
-        arguments=[
-            "script/shredder_delete",
-            f"--state-table={STATE}.shredder_state",
-            f"--task-table={STATE}.tasks",
-            # ds is 28 days before the run starts
-            "--end-date={{macros.ds_add(ds, 27)}}",
-            "--start-date={{macros.ds_add(ds, 27-7*9)}}",
-            "--no-use-dml",
-            f"--parallelism={parallelism}",
-            *flags,
-        ],
+        arguments=[*shredder_command(*weeks, parallelism=parallelism), *flags],
         # a pod that stayed behind would delete next to the next try's
         on_finish_action="delete_pod",
         **pod,
@@ -83,16 +68,24 @@ def setting(name: str, default: int) -> str:
     return f"{{{{ var.value.get('shredder_{name}', {default}) }}}}"
 
 
-def sampling(name: str, *, batch: int) -> list[str]:
+def shred_samples(
+    task_id: str, name: str, tables: tuple[str, ...], slots: tuple[str, ...], at_once: int, batch: int
+) -> None:
     """Delete sample by sample, through a table of its own.
 
-    :param batch: how many samples a query takes, where no variable says otherwise.
+    :param name: its variables start with ``shredder_<name>``. Where they say nothing, ``at_once`` queries run at once
+        and each takes ``batch`` samples.
     """
-    return [
+    shred(
+        task_id,
         f"--sampling-parallelism={setting(f'{name}_sampling_parallelism', 2)}",
         f"--sampling-batch-size={setting(f'{name}_sampling_batch_size', batch)}",
         "--temp-dataset=moz-fx-data-shredder.shredder_tmp",
-    ]
+        *slots,
+        *("--only", *tables, "--sampling-tables", *tables),
+        parallelism=setting(f"{name}_parallelism", at_once),
+        resources="small",
+    )
 
 
 with DAG(
@@ -100,15 +93,7 @@ with DAG(
     doc_md=__doc__,
     schedule=MultiWeekTimetable(weeks=4, first=START),
     start_date=START,
-    default_args=default_args(
-        owner="data-governance",
-        triaged=False,
-        depends_on_past=True,
-        retries=44,
-        retry_delay=timedelta(minutes=5),
-        # one query's error is no reason to leave out the others
-        retry_policy=ExceptionRetryPolicy(rules=[]),
-    ),
+    default_args=shredder_args(depends_on_past=True),
     tags=[Tag.ImpactTier.tier_2, Tag.Triage.no_triage],
 ):
     for task_id, table in (("telemetry_main", MAIN), ("telemetry_main_use_counter", USE_COUNTER)):
@@ -122,20 +107,6 @@ with DAG(
         startup_timeout_seconds=360,
     )
     shred("experiments", BATCH_SLOTS, "--environment=experiments", parallelism=6, resources="medium")
-    shred(
-        "with-sampling",
-        *sampling("w_sampling", batch=1),
-        BATCH_SLOTS,
-        *("--only", *EVENTS, "--sampling-tables", *EVENTS),
-        parallelism=setting("w_sampling_parallelism", 1),
-        resources="small",
-    )
-    shred(
-        "desktop-metrics",
-        *sampling("desktop_metrics", batch=4),
-        *METRICS_SLOTS,
-        *("--only", METRICS, "--sampling-tables", METRICS),
-        parallelism=setting("desktop_metrics_parallelism", 2),
-        resources="small",
-    )
+    shred_samples("with-sampling", "w_sampling", EVENTS, (BATCH_SLOTS,), at_once=1, batch=1)
+    shred_samples("desktop-metrics", "desktop_metrics", (METRICS,), METRICS_SLOTS, at_once=2, batch=4)
     shred("force-no-dml", BATCH_SLOTS, "--max-single-dml-bytes=1", "--only", *COHORTS, parallelism=1)

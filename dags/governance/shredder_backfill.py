@@ -19,24 +19,23 @@ which is the default: it sends each query to BigQuery as a dry run and deletes n
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.python import BranchPythonOperator
-from airflow.sdk import DAG, ExceptionRetryPolicy
+from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowFailException
 
 from operators.gcp_container_operator import GKEPodOperator
 from utils.commands import TABLE
-from utils.defaults import default_args
 from utils.images import image
 from utils.params import date_param, flag_param, list_param
+from utils.shredder import BATCH_SLOTS, shredder_args, shredder_command
 from utils.tags import Tag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-STATE = "moz-fx-data-shredder.shredder_state"
 DELETES, DRY_RUN = "shredder_backfill", "shredder_backfill_dry_run"
 
 
@@ -58,14 +57,7 @@ with DAG(
     doc_md=__doc__,
     schedule=None,
     start_date=datetime(2024, 3, 1),
-    default_args=default_args(
-        owner="data-governance",
-        triaged=False,
-        retries=44,
-        retry_delay=timedelta(minutes=5),
-        # one query's error is no reason to leave out the others
-        retry_policy=ExceptionRetryPolicy(rules=[]),
-    ),
+    default_args=shredder_args(),
     tags=[Tag.ImpactTier.tier_3, Tag.Triage.no_triage],
     params={
         "request_start_date": date_param("First day of the requests."),
@@ -79,15 +71,14 @@ with DAG(
             task_id=task_id,
             image=image("private-bigquery-etl"),
             cmds=[
-                "script/shredder_delete",
-                *(["--dry-run"] if task_id == DRY_RUN else []),
-                f"--state-table={STATE}.shredder_state_backfill",
-                f"--task-table={STATE}.tasks_backfill",
-                "--end-date={{ params.request_end_date }}",
-                "--start-date={{ params.request_start_date }}",
-                "--no-use-dml",
-                "--parallelism=1",
-                "--billing-project=moz-fx-data-bq-batch-prod",
+                *shredder_command(
+                    "{{ params.request_start_date }}",
+                    "{{ params.request_end_date }}",
+                    parallelism=1,
+                    state="_backfill",
+                    dry_run=task_id == DRY_RUN,
+                ),
+                BATCH_SLOTS,
                 "--only",
             ],
             arguments=target_tables,

@@ -29,13 +29,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.slack.notifications.slack import SlackNotifier
 from airflow.sdk import DAG, task, task_group
 
 from operators.gcp_container_operator import GKEPodOperator
-from operators.slack import slack_post
+from operators.slack import slack_notifier, slack_post
 from utils.commands import PROJECT, QUALIFIED_TABLE, TABLE, checked, late, quoted, shell
-from utils.config import ALERT_CHANNEL, CONNECTIONS, SLACK_USER
 from utils.defaults import default_args
 from utils.images import image
 from utils.params import number_param, text_param
@@ -146,11 +144,8 @@ for stage in STAGES:
                 cmds=late("sh", "-c"),
                 arguments=task(task_id="prepare_pod_parameters")(command)(backfill, stage.verb),
                 retries=0,
-                on_failure_callback=SlackNotifier(
-                    slack_conn_id=CONNECTIONS.slack,
-                    channel=ALERT_CHANNEL,
-                    username=SLACK_USER,
-                    text=f"{{{{ ti.xcom_pull(task_ids='{failure}', map_indexes=ti.map_index) }}}} <{{{{ ti.log_url }}}}|Log>",
+                on_failure_callback=slack_notifier(
+                    f"{{{{ ti.xcom_pull(task_ids='{failure}', map_indexes=ti.map_index) }}}} <{{{{ ti.log_url }}}}|Log>"
                 ),
                 **stage.pod,
             )

@@ -11,7 +11,7 @@ from airflow.sdk import DAG, task
 from airflow.sdk.exceptions import TaskDeferred
 
 from operators.gcp_container_operator import GKEPodOperator
-from operators.slack import slack_post
+from operators.slack import slack_notifier, slack_post
 from operators.waiting import wait
 from utils.commands import late, shell
 
@@ -21,6 +21,14 @@ def test_a_post_goes_to_the_platforms_channel_as_its_bot() -> None:
     assert (post.slack_conn_id, post.channel, post.username) == ("slack_airflow_bot", "#dataops-alerts", "airflow-bot")
     assert (post.text, post.method, post.trigger_rule) == ("`x` is done", "chat.postMessage", "all_done")
     assert slack_post("tell", "x", channel="#other").channel == "#other"
+    told = slack_notifier("`x` failed")
+    assert (told.slack_conn_id, told.channel, told.username, told.text) == (
+        "slack_airflow_bot",
+        "#dataops-alerts",
+        "airflow-bot",
+        "`x` failed",
+    )
+    assert slack_notifier("x", channel="#other").channel == "#other"
 
 
 def test_waiting_holds_no_slot() -> None:
