@@ -38,6 +38,7 @@ PLAN_SECONDS = 240
 PARSE_SECONDS = 300
 RUN_SECONDS = 3600
 POLL_SECONDS = 3.0
+PROGRESS_SECONDS = 20.0
 PAGE = 100
 SHOWN_LOGS = 10
 SAMPLE_BUCKETS = ("moz-fx-data-bq-people-workday-tripactions-export",)
@@ -128,7 +129,7 @@ def run_all(
         try:
             for dag, (first, last) in windows.items():
                 day.start(client, dag, first, last, report)
-            results = _follow(client, windows, seconds, report)
+            results = follow(client, windows, seconds, report)
         except BaseException:
             # Also Ctrl-C: on a platform that goes on they would work beside the next day's.
             report("ending the runs that are not done")
@@ -317,11 +318,12 @@ def _pages(fetch: Callable[[int], Any], name: str) -> Iterator[Any]:
             return
 
 
-def _follow(
+def follow(
     client: airflow.ApiClient, windows: dict[str, tuple[dt.datetime, dt.datetime]], seconds: float, report: Report
 ) -> list[DagResult]:
-    """Wait for the runs' end, telling of each DAG that is done."""
+    """Wait for the runs' end, telling of each DAG that is done, and how far the tasks are while none is."""
     end = time.monotonic() + seconds
+    quiet = time.monotonic()
     told: set[tuple[str, str]] = set()
     while True:
         runs = [run for run in _runs(client, windows) if _within(windows, run)]
@@ -329,6 +331,7 @@ def _follow(
             key = (run.dag_id, run.dag_run_id)
             if run.state.value in day.RUN_FINISHED and key not in told:
                 told.add(key)
+                quiet = time.monotonic()
                 report(f"{run.dag_id}: {run.state.value} ({len(told)} of {max(len(runs), len(windows))} runs are done)")
         if {run.dag_id for run in runs} == set(windows) and len(told) == len(runs):
             break
@@ -336,6 +339,9 @@ def _follow(
             waiting = sorted(f"{i.dag_id}.{i.task_id} ({day.state_of(i)})" for i in _unfinished(client, windows))
             shown = ", ".join(waiting[:40]) + (f" and {len(waiting) - 40} more" if len(waiting) > 40 else "")
             raise WtmoError(f"the day was not done after {seconds:.0f} s; unfinished: {shown}")
+        if time.monotonic() - quiet >= PROGRESS_SECONDS:
+            quiet = time.monotonic()
+            report(_progress(client, windows))
         time.sleep(POLL_SECONDS)
     instances: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for instance in _instances(client, windows):
@@ -348,6 +354,21 @@ def _follow(
                 told_log = day.end_of_log(client, instance)
                 report(f"{instance.dag_id}.{instance.task_id} failed; the end of its log:\n{told_log}")
     return [_result(run, instances[run.dag_id, run.dag_run_id]) for run in runs]
+
+
+def _progress(client: airflow.ApiClient, windows: dict[str, tuple[dt.datetime, dt.datetime]]) -> str:
+    """How many tasks are where. Four small answers, as there are hundreds of tasks."""
+    import airflow_client.client as airflow
+
+    def count(*states: str) -> int:
+        wanted: list[airflow.TaskInstanceState | None] = [airflow.TaskInstanceState(state) for state in states]
+        body = airflow.TaskInstancesBatchBody(**_bounds(windows) | {"page_limit": 1}, state=wanted or None)
+        found = api.call(airflow.TaskInstanceApi(client).get_task_instances_batch, "~", "~", body)
+        return int(found.total_entries)
+
+    done, bad = count(*day.GOOD), count("failed", "upstream_failed", "up_for_retry")
+    told = f"{done} of {count()} tasks are done, {count('running', 'deferred')} at work"
+    return f"{told}, {bad} failed or to be tried again" if bad else told
 
 
 def _within(windows: dict[str, tuple[dt.datetime, dt.datetime]], entry: Any) -> bool:

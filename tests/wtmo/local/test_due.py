@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from airflow.sdk import DAG
 
 from operators.external_task import wait_for
 from wtmo.errors import WtmoError
+from wtmo.local import all_dags, api
 from wtmo.local.all_dags import DagResult, DayOfAll, narrowed, served_as_done
 from wtmo.local.due import LeftOut, Plan, Run, plan
 
 MONDAY = dt.date(2026, 6, 1)
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+AT = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 
 
 def dag(dag_id: str, schedule: Any, *sensors: tuple[str, str, timedelta], start: str = "2024-01-01") -> DAG:
@@ -216,3 +219,40 @@ def test_a_plan_survives_json() -> None:
 def test_a_day_is_green_when_all_that_can_be_is(states: list[str], left: list[LeftOut], green: bool) -> None:
     results = [DagResult("d", "2026-06-01", 1, 1, state, 1.0) for state in states]
     assert DayOfAll(results, {}, left, [], [], 0).succeeded is green
+
+
+class _Api:
+    """What a day asks of Airflow: one DAG's run, done at the third look; its tasks by state."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.tasks = {"success": 3, "skipped": 1, "running": 2, "deferred": 1, "failed": 0, "up_for_retry": 1}
+
+    def call(self, function: Any, *arguments: Any) -> Any:
+        body = arguments[-1]
+        if function.__name__ == "get_list_dag_runs_batch":
+            self.looks += 1
+            state = "success" if self.looks == 3 else "running"
+            run = SimpleNamespace(
+                dag_id="d",
+                dag_run_id="r",
+                logical_date=AT,
+                state=SimpleNamespace(value=state),
+                start_date=AT,
+                end_date=AT,
+            )
+            return SimpleNamespace(dag_runs=[run], total_entries=1)
+        states = [state.value for state in body.state] if body.state else list(self.tasks)
+        return SimpleNamespace(task_instances=[], total_entries=sum(self.tasks.get(state, 0) for state in states))
+
+
+def test_while_no_dag_is_done_the_tasks_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "call", _Api().call)
+    monkeypatch.setattr(all_dags, "POLL_SECONDS", 0)
+    monkeypatch.setattr(all_dags, "PROGRESS_SECONDS", 0)
+    lines: list[str] = []
+    client: Any = SimpleNamespace()
+    (result,) = all_dags.follow(client, {"d": (AT, AT)}, 60, lines.append)
+    assert (result.dag, result.state) == ("d", "success")
+    progress = "4 of 8 tasks are done, 3 at work, 1 failed or to be tried again"
+    assert lines == [progress, progress, "d: success (1 of 1 runs are done)"]
