@@ -119,6 +119,7 @@ def dag(*, tags: list[str] | None = None, **args: Any) -> DAG:
         {"email": f"other@example.com, {ALERTS}"},
         {"email": ("other@example.com", ALERTS)},
         {"tags": ["impact/tier_1", "triage/no_triage"], "email": None},
+        {"retry_delay": timedelta(minutes=1), "depends_on_past": True},
         {"tags": ["impact/tier_3", "some_other_tag", "repo/bigquery-etl"]},
     ],
 )
@@ -138,6 +139,16 @@ def test_a_sound_dag(sound: dict[str, Any]) -> None:
         ({"tags": ["impact/teir_1"]}, "unknown tag 'impact/teir_1'"),
         ({"email": ["other@example.com"]}, "failures of a, b are not mailed to the alert address"),
         ({"email": None}, "failures of a, b are not mailed"),
+        (
+            {"tags": ["impact/tier_3", "triage/no_triage"]},
+            "it has the tag triage/no_triage, and a, b mail the alert address. Give default_args(triaged=False)",
+        ),
+        ({"email_on_failure": False}, "failures of a, b are not mailed to the alert address"),
+        (
+            {"emails": ["a@example.com"]},
+            "no task takes the default argument 'emails', and Airflow drops it in silence. Did you",
+        ),
+        ({"max_active_runs": 1}, "no task takes the default argument 'max_active_runs'"),
         ({"owner": "airflow"}, "task a has no owner"),
         ({"owner": " "}, "task b has no owner"),
     ],
@@ -155,6 +166,20 @@ def test_many_silent_tasks_are_one_message() -> None:
             EmptyOperator(task_id=f"t{n}")
     (problem,) = check_dag(made)
     assert "a, b, t0 and 9 more" in problem
+
+
+def test_a_default_argument_of_one_task_s_kind_is_known() -> None:
+    from operators.gcp_container_operator import GKEPodOperator
+
+    made = dag(get_logs=False)
+    assert "'get_logs'" in check_dag(made)[0]
+    with made:
+        GKEPodOperator(task_id="p", image="i:1")
+    assert check_dag(made) == []
+    mapped = dag(get_logs=False)
+    with mapped:
+        GKEPodOperator.partial(task_id="m", image="i:1").expand(arguments=[["a"], ["b"]])
+    assert check_dag(mapped) == []
 
 
 def test_mapped_tasks_keep_the_rules_too() -> None:

@@ -33,8 +33,8 @@ for dag_id, pods, fault in (
         dag_id,
         schedule=None,
         start_date=dt.datetime(2026, 1, 1, tzinfo=dt.UTC),
-        default_args=default_args(owner="data-engineering", retries=0, email_on_failure=False),
-        tags=[Tag.ImpactTier.tier_3],
+        default_args=default_args(owner="data-engineering", retries=0, triaged=False, on_failure_callback=None),
+        tags=[Tag.ImpactTier.tier_3, Tag.Triage.no_triage],
         max_active_tasks=pods,
         doc_md=__doc__,
     ):
