@@ -4,8 +4,8 @@ It loads Airflow and the shared modules once, then forks a child a file, which c
 no code of a file itself, holds no secret, and is in the namespaces that the children inherit.
 
 Messages in both directions are JSON with a length of 4 bytes, big-endian, before it. The first one to it is the
-configuration (:func:`_serve`), each further one a file: ``{"number", "name", "text" (base64), "what": "load" | "record",
-"traced"}``. Its answer: ``{"number", "code" (exit code; negative: signal), "late", "too_much", "seconds", "memory" (bytes of the
+configuration (:func:`main`), each further one a file: ``{"number", "name", "text" (base64), "what": "load" | "record" | "describe",
+"traced", "root", "bundle", "date"}`` (the last three for ``describe``, which reads the file where it lies). Its answer: ``{"number", "code" (exit code; negative: signal), "late", "too_much", "seconds", "memory" (bytes of the
 pages that it wrote or first read), "said" (end of its output), "result"}``; the result is the text that the child wrote, not
 looked at here. A child has a pipe of its own, so it can say something false about its own file only. When standard input ends,
 all ends.
@@ -25,6 +25,7 @@ import shutil
 import signal
 import struct
 import sys
+import tempfile
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -39,6 +40,8 @@ RESULT_SIZE = 64 * isolation.MIB
 SAID_SIZE = 64 * 1024
 PATIENCE = 2.0
 """Seconds between Airflow's own time-out, which names a line, and the kill. In between, the traceback is dumped."""
+DESCRIBING_SECONDS = 90.0
+"""What telling all about a file's DAGs may take, on top of loading it: one of 600 tasks takes seconds."""
 _TICK = 0.02
 _CHUNK = 1 << 16
 _LARGEST_READ = 1 << 20
@@ -129,6 +132,7 @@ class _Server:
         self.seconds: float = configuration["seconds"]
         self.memory: int = configuration["memory"]
         self.bundle: str = configuration["bundle"]
+        self.describes: bool = configuration["describes"]
         self.requests, self.answers = requests, answers
         self.children: dict[int, _Child] = {}
         self.own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY) if self.isolation.unshare else -1
@@ -164,8 +168,12 @@ class _Server:
         os.close(output_end)
         os.set_blocking(result, False)
         os.set_blocking(output, False)
-        deadline = began + self.seconds + 2 * PATIENCE
+        deadline = began + self.limit(request) + 2 * PATIENCE
         self.children[pid] = _Child(request["number"], pid, folder, result, output, began, deadline)
+
+    def limit(self, request: dict[str, Any]) -> float:
+        """Seconds that a file's process has. Airflow ends the loading itself after :attr:`seconds`."""
+        return self.seconds + (DESCRIBING_SECONDS if request["what"] == "describe" else 0)
 
     def become(self, request: dict[str, Any], folder: Path, result: int, output: int) -> None:
         """In the child: load the file, write what came of it, end. Never returns."""
@@ -183,11 +191,17 @@ class _Server:
             if self.isolation.unshare:
                 isolation.own_folder(folder)
             os.chdir(folder)
+            # Libraries that make a temporary file when they are imported find the folder that can be written.
+            tempfile.tempdir = os.fspath(folder)
             text = base64.b64decode(request["text"])
             isolation.confine(
-                self.isolation, temporary=folder, readable=self.readable, memory=self.memory, seconds=self.seconds
+                self.isolation,
+                temporary=folder,
+                readable=self.readable,
+                memory=self.memory,
+                seconds=self.limit(request),
             )
-            faulthandler.dump_traceback_later(self.seconds + PATIENCE, file=2)
+            faulthandler.dump_traceback_later(self.limit(request) + PATIENCE, file=2)
             outcome = _outcome(request, text, folder, self.bundle)
             faulthandler.cancel_dump_traceback_later()
             with os.fdopen(3, "wb") as stream:
@@ -231,7 +245,7 @@ class _Server:
         sys.argv = [sys.argv[0], "dag-processor"]
         from wtmo.imports import loading
 
-        loading.warm_up(self.bundle)
+        loading.warm_up(self.bundle, describes=self.describes)
         gc.collect()
         gc.freeze()
 
@@ -241,6 +255,10 @@ def _outcome(request: dict[str, Any], text: bytes, folder: Path, bundle: str) ->
 
     if request["what"] == "record":
         return loading.record(request["name"], text, folder)
+    if request["what"] == "describe":
+        return loading.describe(
+            request["name"], Path(request["root"]), request["bundle"], request["date"], traced=request["traced"]
+        )
     return loading.load(request["name"], text, folder, bundle, traced=request["traced"])
 
 

@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 from wtmo.local.pods import launch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
 MIB = 1 << 20
 TEMPORARY_SIZE = 64 * MIB
@@ -58,6 +58,10 @@ _LANDLOCK_EXECUTE = 1 << 0
 _LANDLOCK_OF_FILES = _LANDLOCK_EXECUTE | (1 << 1) | (1 << 2) | (1 << 14) | (1 << 15)
 _LANDLOCK_TCP = 4
 _LANDLOCK_SCOPES = 6
+
+
+on_denial: Callable[[str], None] | None = None
+"""Told of each event of Python's that the audit hook refuses, also where the error is caught."""
 
 
 class ForbiddenError(PermissionError):
@@ -441,21 +445,29 @@ class _Guard:
 
     def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event in _NETWORK:
+            _tell(event)
             raise ForbiddenError(errno.EPERM, "a DAG file has no network while it is loaded")
         if event in _PROCESSES or (event == "os.kill" and arguments[0] != self._pid):
+            _tell(event)
             raise ForbiddenError(errno.EPERM, "a DAG file can't start or signal processes while it is loaded")
         if (event == "open" and self._writes(arguments)) or event in _CHANGES:
             for path in arguments[:2] if event in {"os.rename", "os.link"} else arguments[:1]:
-                self._check(path)
+                self._check(event, path)
 
     @staticmethod
     def _writes(arguments: Sequence[Any]) -> bool:
         _, mode, flags = arguments
         return bool(flags & _WRITE_FLAGS) if isinstance(flags, int) else any(letter in str(mode) for letter in "wax+")
 
-    def _check(self, path: Any) -> None:
+    def _check(self, event: str, path: Any) -> None:
         if isinstance(path, int):
             return  # a file that is open already: it went through here, or it is a pipe
         whole = os.path.realpath(os.fsdecode(path))
         if whole != os.devnull and whole != self._temporary and not whole.startswith(self._temporary + os.sep):
+            _tell(event)
             raise ForbiddenError(errno.EPERM, f"a DAG file can't write {whole} while it is loaded")
+
+
+def _tell(event: str) -> None:
+    if on_denial is not None:
+        on_denial(event)

@@ -1,6 +1,7 @@
 """What happens to a file in its process: Airflow's own loading, the rules, the serialized form. Runs in the sandbox only.
 
 A file's outcome is a JSON object: ``{"line", "reason"}`` where it is refused, else ``{"dags", "shapes", "warnings"}``.
+What :func:`describe` tells of one is the fields of :class:`wtmo.graph.model.File`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow import settings
 from airflow.configuration import conf
 from airflow.dag_processing.dagbag import BundleDagBag
 from airflow.exceptions import AirflowDagDuplicatedIdException
@@ -40,6 +42,18 @@ class _DagBag(BundleDagBag):
         super().bag_dag(dag)
 
 
+class _OpenDagBag(_DagBag):
+    """Without the organisation's rules for a whole DAG: what breaks one is described all the same, and judged outside."""
+
+    def bag_dag(self, dag: DAG) -> None:
+        settings.dag_policy = _no_policy
+        super().bag_dag(dag)
+
+
+def _no_policy(dag: DAG) -> None:
+    pass
+
+
 def load(name: str, text: bytes, folder: Path, bundle: str, *, traced: bool = False) -> dict[str, Any]:
     """Load a file as production does, and serialize its DAGs.
 
@@ -48,17 +62,13 @@ def load(name: str, text: bytes, folder: Path, bundle: str, *, traced: bool = Fa
     :param bundle: name of the bundle.
     :param traced: write each line that runs to standard error, for a file that ends its process.
     """
-    try:
-        text.decode()
-    except UnicodeDecodeError as error:
-        return {"line": text.count(b"\n", 0, error.start) + 1, "reason": f"it is not UTF-8: {error.reason}"}
+    if refused := _not_text(text):
+        return refused
     root = folder / _FOLDER
     path = root / name
     path.parent.mkdir(parents=True)
     path.write_bytes(text)
-    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
-        warnings.simplefilter("always", category)
-    warnings.filterwarnings("ignore", message="Setting email")
+    _hear_warnings()
     stability = check_dag_file_stability(os.fspath(path))
     if errors := stability.get_error_format_dict(os.fspath(path), root):
         return _refusal(path, text, "\n".join(errors.values()))
@@ -86,6 +96,87 @@ def load(name: str, text: bytes, folder: Path, bundle: str, *, traced: bool = Fa
     return {"dags": serialized, "shapes": shapes, "warnings": _own_warnings(path, bag)}
 
 
+def _not_text(text: bytes) -> dict[str, Any] | None:
+    try:
+        text.decode()
+    except UnicodeDecodeError as error:
+        return {"line": text.count(b"\n", 0, error.start) + 1, "reason": f"it is not UTF-8: {error.reason}"}
+    return None
+
+
+def _hear_warnings() -> None:
+    for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+        warnings.simplefilter("always", category)
+    warnings.filterwarnings("ignore", message="Setting email")
+
+
+_KINDS = {
+    **dict.fromkeys(("SyntaxError", "IndentationError", "TabError"), "syntax"),
+    **dict.fromkeys(("ImportError", "ModuleNotFoundError"), "import"),
+    "AirflowDagCycleException": "cycle",
+    **dict.fromkeys(("DuplicateTaskIdFound", "AirflowDagDuplicatedIdException", "TaskAlreadyInTaskGroup"), "duplicate"),
+    **dict.fromkeys(("AirflowClusterPolicyViolation", "AirflowClusterPolicyError"), "policy"),
+    "MemoryError": "memory",
+    "AirflowTaskTimeout": "late",
+    "TouchedError": "touched",
+    "ForbiddenError": "touched",
+    "SerializationError": "serialize",
+}
+"""What kind of refusal an error is, by its class."""
+
+
+def describe(name: str, root: Path, bundle: str, date: str, *, traced: bool = False) -> dict[str, Any]:
+    """Load a file where it lies, as production does, and tell all about its DAGs: the fields of :class:`wtmo.graph.model.File`.
+
+    The rules for a whole DAG (``dag_policy``) are not applied.
+
+    :param root: folder of the bundle.
+    :param date: ``YYYY-MM-DD``, for which dates are worked out.
+    """
+    from wtmo.graph import describe
+
+    path = root / name
+    text = path.read_bytes()
+    if refused := _not_text(text):
+        return _refused(refused, "syntax")
+    _hear_warnings()
+    stability = check_dag_file_stability(os.fspath(path))
+    if errors := stability.get_error_format_dict(os.fspath(path), root):
+        return _refused(_refusal(path, text, "\n".join(errors.values())), "dynamic")
+    if traced:
+        sys.settrace(_tracer(str(path)))
+    clock = describe.Clock()
+    try:
+        with describe.Watch(path) as watch:
+            bag = _OpenDagBag(path, bundle_path=root, bundle_name=bundle, load_op_links=False)
+    finally:
+        sys.settrace(None)
+        facts: dict[str, Any] = {"seconds": clock.seconds, "imports": clock.imports}
+    if watch.touched is not None:
+        what, line = watch.touched
+        reason = f"it uses {what} while it is parsed"
+        return facts | {"refused": reason, "refused_kind": "touched", "line": line}
+    if bag.import_errors:
+        error = "\n".join(bag.import_errors.values())
+        return facts | _refused(_refusal(path, text, error), _kind_of(error))
+    if not bag.dags:
+        return facts | {"refused": "there is no DAG in it", "refused_kind": "empty", "line": None}
+    facts["warnings"] = _own_warnings(path, bag)
+    return facts | describe.describe(bag.dags.values(), watch, date, bundle, name)
+
+
+def _refused(refusal: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {"refused": refusal["reason"], "refused_kind": kind, "line": refusal["line"]}
+
+
+def _kind_of(error: str) -> str:
+    """By the class of the error, of a chain of errors the last one."""
+    if _TIMED_OUT in error:
+        return "late"
+    names = re.findall(r"^(?:\w+\.)*(\w+)(?=:|$)", error, re.MULTILINE)
+    return next((_KINDS[name] for name in reversed(names) if name in _KINDS), "other")
+
+
 def record(name: str, text: bytes, folder: Path) -> dict[str, Any]:
     """Run a file for Airflow 2 against the recorder. The outcome has no ``dags``, only ``shapes``."""
     from wtmo.imports import airflow2
@@ -100,8 +191,11 @@ def record(name: str, text: bytes, folder: Path) -> dict[str, Any]:
     return {"dags": [], "shapes": shapes, "warnings": []}
 
 
-def warm_up(bundle: str) -> None:
-    """Load what Airflow only loads with its first file."""
+def warm_up(bundle: str, *, describes: bool) -> None:
+    """Load what Airflow only loads with its first file.
+
+    :param describes: load what :func:`describe` needs, too.
+    """
     from datetime import UTC, datetime
 
     from airflow.providers.standard.operators.empty import EmptyOperator
@@ -111,6 +205,10 @@ def warm_up(bundle: str) -> None:
         EmptyOperator(task_id="task")
     DagSerialization.from_dict(DagSerialization.to_dict(dag))
     shape(dag)
+    if describes:
+        from wtmo.graph import describe
+
+        describe.describe_dag(dag, datetime(2020, 1, 1, tzinfo=UTC), bundle, "warm_up.py", {})
     DAG.check_cycle(dag)
     _DagBag(os.devnull, bundle_path=Path("/"), bundle_name=bundle, load_op_links=False)
 

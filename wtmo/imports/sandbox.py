@@ -23,12 +23,13 @@ import tempfile
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from utils.config import ROOT
 from wtmo.errors import WtmoError
+from wtmo.graph.model import File
 from wtmo.imports import forkserver, isolation
 from wtmo.imports.forkserver import read_message, write_message
 
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from wtmo.imports.isolation import Isolation
+
+T = TypeVar("T")
 
 BUNDLE = "bigquery-etl"
 _START_SECONDS = 120.0
@@ -105,11 +108,35 @@ class Refused:
 
     :param line: line of the file, where one can be told.
     :param reason: what is wrong, without the line.
+    :param kind: ``late``, ``memory``, ``died`` where its process did not end by itself, else ``other``.
     """
 
     name: str
     line: int | None
     reason: str
+    kind: str = field(default="other", compare=False)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file that is described where it lies.
+
+    :param bundle: the bundle that it belongs to.
+    :param root: the bundle's folder, one of those that the sandbox was made for.
+    :param name: its path below the root, with ``/``.
+    """
+
+    bundle: str
+    root: Path
+    name: str
+
+
+@dataclass(frozen=True)
+class Described:
+    """What came of describing a file, with what the sandbox itself knows of it."""
+
+    place: Place
+    file: File
 
 
 def enforced() -> list[tuple[str, str | None]]:
@@ -127,6 +154,8 @@ class _Job:
     candidate: Candidate
     what: str
     traced: bool = False
+    place: Place | None = None
+    date: str = ""
 
 
 @dataclass
@@ -150,6 +179,8 @@ class Sandbox:
     :param parallel: how many are loaded at once. Default: 2.
     :param bundle: name of the bundle that will serve the files.
     :param layers: what keeps a file's process in. Default: all that this machine has.
+    :param roots: folders of files to describe; they can be read. Default: none, nothing is described.
+    :param code: the tree whose ``operators``, ``utils``, ``config`` and ``plugins`` the files get; ``wtmo`` is this one. Default: this one.
     """
 
     def __init__(
@@ -159,11 +190,15 @@ class Sandbox:
         parallel: int = 2,
         bundle: str = BUNDLE,
         layers: Isolation | None = None,
+        roots: Sequence[Path] = (),
+        code: Path = ROOT,
     ) -> None:
         self.limits = limits or Limits()
         self.parallel = max(1, parallel)
         self.bundle = bundle
         self.isolation = _probed() if layers is None else layers
+        self.roots = [root.resolve() for root in roots]
+        self.code = code.resolve()
         self._server: subprocess.Popen[bytes] | None = None
         self._home: Path | None = None
         self._number = 0
@@ -206,25 +241,49 @@ class Sandbox:
         :returns: one outcome a file, in the order in which they end.
         :raises WtmoError: the sandbox itself does not work.
         """
-        return self._run(candidates, "load", report)
+        for _, outcome in self._run([_Job(candidate, "load") for candidate in candidates], _judge):
+            if report is not None:
+                report(outcome)
+            yield outcome
+
+    def describe(self, places: Sequence[Place], date: str) -> Iterator[Described]:
+        """Load files where they lie and tell all about their DAGs, without the organisation's rules for a whole DAG.
+
+        :param date: ``YYYY-MM-DD``, for which dates are worked out.
+        :returns: one a file, in the order in which they end; what can't be loaded has ``refused``.
+        :raises WtmoError: the sandbox itself does not work.
+        """
+        jobs = [_Job(Candidate(place.name, b""), "describe", place=place, date=date) for place in places]
+        for job, outcome in self._run(jobs, _read_file):
+            place = job.place
+            if place is None:
+                raise RuntimeError("a job to describe has no place")
+            if isinstance(outcome, Refused):
+                refused = File(
+                    place.bundle, place.name, refused=outcome.reason, refused_kind=outcome.kind, line=outcome.line
+                )
+                yield Described(place, refused)
+            else:
+                yield Described(place, replace(outcome, bundle=place.bundle, name=place.name))
 
     def record(self, candidates: Sequence[Candidate]) -> Iterator[Loaded | Refused]:
         """Run files for Airflow 2 against the recorder (:mod:`wtmo.imports.airflow2`): only their shapes come back.
 
         :raises WtmoError: the sandbox itself does not work.
         """
-        return self._run(candidates, "record", None)
+        for _, outcome in self._run([_Job(candidate, "record") for candidate in candidates], _judge):
+            yield outcome
 
     def _run(
-        self, candidates: Sequence[Candidate], what: str, report: Callable[[Loaded | Refused], None] | None
-    ) -> Iterator[Loaded | Refused]:
-        jobs = deque(_Job(candidate, what) for candidate in candidates)
+        self, wanted: Sequence[_Job], judge: Callable[[Candidate, _Answer, Limits], T | Refused]
+    ) -> Iterator[tuple[_Job, T | Refused]]:
+        jobs = deque(wanted)
         under_way: dict[int, _Job] = {}
         while jobs or under_way:
             while jobs and len(under_way) < self.parallel:
                 job = jobs.popleft()
                 if problem := _unsound_name(job.candidate.name):
-                    yield Refused(job.candidate.name, None, problem)
+                    yield job, Refused(job.candidate.name, None, problem)
                     continue
                 under_way[self._send(job)] = job
             if not under_way:
@@ -233,20 +292,20 @@ class Sandbox:
             ended = under_way.pop(answer.number, None)
             if ended is None:
                 continue  # of an earlier call that nobody waited for
-            outcome = _judge(ended.candidate, answer, self.limits)
+            outcome = judge(ended.candidate, answer, self.limits)
             if isinstance(outcome, Refused) and outcome.line is None and _died(answer) and not ended.traced:
                 # Once more, telling each line: the last one ended it.
                 jobs.appendleft(replace(ended, traced=True))
                 continue
-            if report is not None:
-                report(outcome)
-            yield outcome
+            yield ended, outcome
 
     def _send(self, job: _Job) -> int:
         server = self._started()
         self._number += 1
         text = base64.b64encode(job.candidate.text).decode()
-        message = {"number": self._number, "name": job.candidate.name, "text": text, "what": job.what}
+        message: dict[str, Any] = {"number": self._number, "name": job.candidate.name, "text": text, "what": job.what}
+        if job.place is not None:
+            message |= {"root": str(job.place.root.resolve()), "bundle": job.place.bundle, "date": job.date}
         # That the server is gone shows where its answer is read.
         self._written = self._writer.submit(write_message, _pipe(server.stdin), message | {"traced": job.traced})
         return self._number
@@ -280,18 +339,22 @@ class Sandbox:
             return self._server
         self._home = Path(tempfile.mkdtemp(prefix="wtmo-import-")).resolve()
         wrapper = ["unshare", *self.isolation.unshare] if self.isolation.unshare else []
+        tree, more = ROOT, [*self.roots]
+        if self.code != ROOT:
+            tree = self._home / "code"
+            more += [tree, *_linked(self.code, tree)]
         with (self._home / _SAID).open("wb") as said:
             self._server = subprocess.Popen(
                 [*wrapper, sys.executable, "-m", forkserver.__name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=said,
-                env=environment(self._home, self.limits),
-                cwd=ROOT,
+                env=environment(self._home, self.limits, tree, self.code),
+                cwd=tree,
                 start_new_session=True,
                 bufsize=0,
             )
-        places = _places()
+        places = [*_places(), *more]
         configuration = {
             "isolation": {
                 "unshare": list(self.isolation.unshare),
@@ -304,6 +367,7 @@ class Sandbox:
             "seconds": self.limits.seconds,
             "memory": self.limits.memory,
             "bundle": self.bundle,
+            "describes": bool(self.roots),
         }
         try:
             write_message(_pipe(self._server.stdin), configuration)
@@ -316,21 +380,36 @@ class Sandbox:
         return self._server
 
 
-def environment(home: Path, limits: Limits) -> dict[str, str]:
-    """The environment of the fork server and of every file's process. Nothing of this process's own gets into it."""
+def _linked(code: Path, folder: Path) -> list[Path]:
+    """Make a folder with links to the shared modules of another tree, and to none of its ``wtmo``. Returns what they lead to."""
+    folder.mkdir()
+    found = []
+    for name in _SHARED:
+        if name != "wtmo" and (code / name).is_dir():
+            (folder / name).symlink_to(code / name)
+            found.append(code / name)
+    return found
+
+
+def environment(home: Path, limits: Limits, tree: Path = ROOT, code: Path = ROOT) -> dict[str, str]:
+    """The environment of the fork server and of every file's process. Nothing of this process's own gets into it.
+
+    :param tree: the folder that shared modules are imported from. Those that it does not have come from this project.
+    :param code: the tree that the settings are of.
+    """
     return {
         "PATH": _SEARCH_PATH,
         "HOME": str(home),
         "TMPDIR": str(home),
         "LANG": "C.UTF-8",
         "TZ": "UTC",
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'config'}",
+        "PYTHONPATH": ":".join(map(str, dict.fromkeys([tree, code / "config", ROOT]))),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "AIRFLOW_HOME": str(home / "airflow"),
-        "AIRFLOW_CONFIG": str(ROOT / "config" / "airflow.cfg"),
-        "WTMO_ROOT": str(ROOT),
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(ROOT / "plugins"),
+        "AIRFLOW_CONFIG": str(code / "config" / "airflow.cfg"),
+        "WTMO_ROOT": str(code),
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(code / "plugins"),
         "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": str(limits.seconds),
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACKS": "True",
         "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "100000",
@@ -367,25 +446,49 @@ def _died(answer: _Answer) -> bool:
 
 def _judge(candidate: Candidate, answer: _Answer, limits: Limits) -> Loaded | Refused:
     """What a process's end means for its file."""
-    line = _last_line(candidate.name, answer.said)
+    result = _result(candidate, answer, limits)
+    return result if isinstance(result, Refused) else _checked(candidate, result.value, answer)
+
+
+def _read_file(candidate: Candidate, answer: _Answer, limits: Limits) -> File | Refused:
+    """What a process told of its file, whose form is checked."""
+    result = _result(candidate, answer, limits)
+    if isinstance(result, Refused):
+        return result
+    try:
+        return File.from_json({"bundle": "", "name": candidate.name, **result.value})
+    except (TypeError, ValueError, KeyError, AttributeError, RecursionError):
+        return Refused(
+            candidate.name, None, "its process answered with something that has not the form of a file", "died"
+        )
+
+
+@dataclass
+class _Value:
+    """What a process said, as JSON."""
+
+    value: Any
+
+
+def _result(candidate: Candidate, answer: _Answer, limits: Limits) -> _Value | Refused:
+    line, refused = _last_line(candidate.name, answer.said), partial(Refused, candidate.name)
     if answer.late:
-        return Refused(candidate.name, line, f"it was not loaded within {limits.seconds:g} s, and was killed")
+        return refused(line, f"it was not loaded within {limits.seconds:g} s, and was killed", "late")
     if answer.too_much:
-        return Refused(candidate.name, line, "it wrote more than its process may")
+        return refused(line, "it wrote more than its process may", "memory")
     if answer.code == -signal.SIGXCPU or answer.code == -signal.SIGKILL:
         most = f"{limits.memory // isolation.MIB} MiB"
-        return Refused(candidate.name, line, f"its process was killed: more than {most} of memory, or by itself")
+        return refused(line, f"its process was killed: more than {most} of memory, or by itself", "memory")
     if answer.code < 0:
-        return Refused(candidate.name, line, f"its process was ended by {signal.Signals(-answer.code).name}")
+        return refused(line, f"its process was ended by {signal.Signals(-answer.code).name}", "died")
     if answer.code > 0:
-        return Refused(candidate.name, line, f"it ended its process with exit code {answer.code}: {_end(answer.said)}")
+        return refused(line, f"it ended its process with exit code {answer.code}: {_end(answer.said)}", "died")
     try:
-        result = json.loads(answer.result)
+        return _Value(json.loads(answer.result))
     except (ValueError, RecursionError):
         if not answer.result:
-            return Refused(candidate.name, line, "it ended its process with exit code 0")
-        return Refused(candidate.name, line, "its process answered with something that is no JSON")
-    return _checked(candidate, result, answer)
+            return refused(line, "it ended its process with exit code 0", "died")
+        return refused(line, "its process answered with something that is no JSON", "died")
 
 
 def _checked(candidate: Candidate, result: Any, answer: _Answer) -> Loaded | Refused:

@@ -219,13 +219,19 @@ def group_of(task: Any) -> str | None:
 
 def attributes(task: BaseOperator | MappedOperator) -> dict[str, Any]:
     """What a task was given and what it has by default, without what machinery keeps on it."""
-    given = {name: value for name, value in vars(task).items() if not name.startswith("_") and name not in _MACHINERY}
-    common = {name: getattr(task, name, None) for name in OF_OPERATORS}
-    found = {name: addresses(value) if name == "email" else value for name, value in (given | common).items()}
+    found = given(task)
     same = {name for name, neutral in NEW_IN_3.items() if found.get(name) == neutral}
     if "external_task_ids" in found:
         same.add("external_task_id")  # the list of one says it
     return without_idle({name: attribute(name, value) for name, value in sorted(found.items()) if name not in same})
+
+
+def given(task: BaseOperator | MappedOperator) -> dict[str, Any]:
+    """The same as objects. Of a task that is expanded at run time, what all its instances share."""
+    held = getattr(task, "partial_kwargs", None) or vars(task)
+    own = {name: value for name, value in held.items() if not name.startswith("_") and name not in _MACHINERY}
+    common = {name: getattr(task, name, None) for name in OF_OPERATORS}
+    return {name: addresses(value) if name == "email" else value for name, value in (own | common).items()}
 
 
 def without_idle(found: dict[str, Any]) -> dict[str, Any]:

@@ -107,10 +107,13 @@ def compare_files(loader: SandboxLoader, sources: Mapping[str, bytes]) -> list[D
     return [difference for _, difference in sorted(found, key=lambda entry: entry[0])]
 
 
-def fingerprint(root: Path = ROOT) -> str:
-    """A digest of all code that a verdict depends on, this project's own and the versions of what it is built on."""
+def fingerprint(root: Path = ROOT, names: Iterable[str] = SHARED) -> str:
+    """A digest of all code that a verdict depends on, this project's own and the versions of what it is built on.
+
+    :param names: the files, and the folders of modules, below the root. Default: :data:`SHARED`.
+    """
     whole = hashlib.sha256()
-    for name in SHARED:
+    for name in names:
         path = root / name
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []:
             whole.update(f"{file.relative_to(root)}\0".encode())
