@@ -1,0 +1,1 @@
+"""Commands of ``wtmo``, a module each: thin, the library does the work. :mod:`wtmo.cli` registers them."""
