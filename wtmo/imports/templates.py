@@ -177,6 +177,19 @@ class Fault:
     reason: str
 
 
+def instead(name: str) -> str | None:
+    """What to write for a name that templates of Airflow 2 had and those of Airflow 3 have not, as a sentence. None: it is no such name.
+
+    :param name: a variable, or ``<variable>.<attribute>``.
+
+    >>> instead("execution_date")
+    'Write logical_date.'
+    """
+    head, _, attribute = name.partition(".")
+    found = _OF_OBJECTS.get((head, attribute)) if attribute else _VARIABLES.get(name)
+    return f"Write {found[1]}." if found else _GONE.get(name)
+
+
 def is_template(text: str) -> bool:
     """Whether Jinja would do anything with a text."""
     return "{{" in text or "{%" in text or "{#" in text

@@ -1,0 +1,1 @@
+SELECT mozfun.fruit.weigh(bottles) FROM `moz-fx-data-shared-prod.orchard_derived.juice_v1` WHERE submission_date = @submission_date

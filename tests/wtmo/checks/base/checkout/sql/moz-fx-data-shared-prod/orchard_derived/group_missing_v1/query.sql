@@ -1,0 +1,1 @@
+SELECT submission_date, kind, SUM(bottles) FROM `moz-fx-data-shared-prod.orchard_derived.juice_v1` WHERE submission_date = @submission_date GROUP BY 1

@@ -1,0 +1,380 @@
+"""What rules of sensors, pods and commands say beyond the corpus: of DAGs that are not at hand, of files that did not load, and how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.wtmo.checks.made import dag, inventory, task
+from wtmo.checks import commands, pods, run, sensors, words
+from wtmo.checks.rule import IMPORTED_BUNDLE, Finding, Look
+from wtmo.graph.model import Dag, File, PodSecret, Task, Template, Wait
+
+DAY = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+def found(code: str, *dags: Dag, refused: tuple[File, ...] = ()) -> list[Finding]:
+    return run.run(run.rules()[code], Look(inventory(*dags, refused=refused)))
+
+
+def runs(hour: int, *, every: int = 1, days: int = 365) -> dict[str, Any]:
+    """The schedule of a DAG that runs once in so many days."""
+    begins = [DAY + timedelta(days=day, hours=hour) for day in range(0, days, every)]
+    return {
+        "schedule": {"kind": "CronDataIntervalTimetable", "expression": f"0 {hour} * * *", "timezone": "UTC"},
+        "fires": tuple(
+            (each.isoformat(), each.isoformat(), (each + timedelta(days=every)).isoformat()) for each in begins
+        ),
+        "start_date": "2024-01-01T00:00:00+00:00",
+    }
+
+
+def sensor(of_dag: str, *of_tasks: str, hours: float | None = 0.0, task_id: str = "wait", **differing: Any) -> Task:
+    wait = Wait(of_dag, of_tasks, how="delta", delta=None if hours is None else hours * 3600, **differing)
+    return replace(task(task_id, kind="ExternalTaskSensor", timeout=3600.0), waits=wait)
+
+
+def marker(of_dag: str, of_task: str, *upstream: str) -> Task:
+    return replace(
+        task("mark", kind="ExternalTaskMarker"), waits=Wait(of_dag, (of_task,)), marker=True, upstream=upstream
+    )
+
+
+# --- DAGs of other repositories
+
+
+def test_what_is_known_of_an_imported_dag_is_checked_without_its_file() -> None:
+    """The schedule of bqetl_search_terms_daily, 08:00, is one of wtmo/local/imported.py."""
+    name = "search_terms_derived__adm_daily_aggregates__v1"
+    (finding,) = found("SEN003", dag("d", sensor("bqetl_search_terms_daily", name), **runs(10)))
+    assert "which its schedule (0 8 * * *) never makes: no run of a year finds one" in finding.message
+    assert finding.fix == "Type execution_delta=timedelta(hours=2) (wait_for: delta)."
+    assert not found("SEN003", dag("d", sensor("bqetl_search_terms_daily", name, hours=2), **runs(10)))
+
+
+@pytest.mark.parametrize(
+    ("waits", "told"),
+    [
+        (sensor("bqetl_search_terms_daily", "search_terms_derived__adm_daily_aggregates__v1"), 0),
+        (sensor("bqetl_search_terms_daily", "another_task"), 1),
+        (sensor("bqetl_of_no_name"), 1),
+        (sensor("private_bqetl_ads"), 1),
+        (replace(task(), starts="bqetl_of_no_name"), 1),
+        (marker("bqetl_search_terms_daily", "wait_for_d"), 1),
+    ],
+)
+def test_what_can_not_be_told_of_them_is_said_once_and_is_no_error(waits: Task, told: int) -> None:
+    both = dag("d", waits, **runs(8)), dag("e", waits, **runs(8))
+    assert len(found("SEN012", *both)) == told
+    for code in ("SEN001", "SEN002", "SEN010", "SEN011", "SEN013"):
+        assert not found(code, *both)
+
+
+def test_with_their_bundle_at_hand_they_exist_or_not() -> None:
+    other = dag("bqetl_other", task("t"), bundle=IMPORTED_BUNDLE, **runs(8))
+    assert not found("SEN012", other, dag("d", sensor("bqetl_othre"), **runs(8)))
+    (finding,) = found("SEN001", other, dag("d", sensor("bqetl_othre"), **runs(8)))
+    assert finding.fix.startswith("Did you mean 'bqetl_other'? ")
+
+
+def test_nothing_is_said_of_a_dag_whose_file_did_not_load() -> None:
+    refused = File("telemetry-airflow", "etl/other.py", refused="SyntaxError: no", refused_kind="syntax")
+    assert not found("SEN001", dag("d", sensor("other"), **runs(8)), refused=(refused,))
+    assert len(found("SEN001", dag("d", sensor("others"), **runs(8)), refused=(refused,))) == 1
+
+
+# --- runs that meet
+
+
+def test_a_shift_that_no_number_can_be_says_what_else_to_type() -> None:
+    summer = runs(8, days=150)["fires"]
+    winter = [
+        tuple((datetime.fromisoformat(each) + timedelta(days=150, hours=1)).isoformat() for each in fire)
+        for fire in runs(8, days=200)["fires"]
+    ]
+    other = dag("other", task("t"), **{**runs(8), "fires": (*summer, *winter)})
+    (finding,) = found("SEN003", other, dag("d", sensor("other", "t", hours=2), **runs(10)))
+    assert "of 350 runs of a year wait in vain, the first is that of 2026-10-29 10:00 UTC" in finding.message
+    assert finding.fix.startswith("No single shift meets a run each time.")
+
+
+def test_dates_outside_of_what_is_known_of_the_other_dag_are_not_judged() -> None:
+    other = dag("other", task("t"), **runs(8, days=60))
+    assert not found("SEN003", other, dag("d", sensor("other", "t"), **runs(8)))
+    ended = dag("other", task("t"), **runs(8, days=60), end_date="2026-07-30T08:00:00+00:00")
+    assert len(found("SEN003", ended, dag("d", sensor("other", "t"), **runs(8)))) == 1
+
+
+def test_the_newest_run_is_named_for_a_stale_one() -> None:
+    other = dag("other", task("t"), **runs(1))
+    (finding,) = found("SEN004", other, dag("d", sensor("other", "t", hours=2), **runs(3, every=7)))
+    assert "that ended 6 days 2 h before its own interval does" in finding.message
+    assert finding.fix.startswith("Type execution_delta=timedelta(days=-5, hours=-22) ")
+    assert not found("SEN004", other, dag("d", sensor("other", "t", hours=2 - 6 * 24), **runs(3, every=7)))
+
+
+def test_equal_dags_may_wait_for_the_day_before() -> None:
+    other = dag("other", task("t"), **runs(1))
+    assert not found("SEN004", other, dag("d", sensor("other", "t", hours=26), **runs(3)))
+
+
+def test_a_function_that_names_several_runs_is_proved_for_each() -> None:
+    days = [DAY + timedelta(days=day) for day in range(0, 70, 7)]
+    dates = tuple(
+        (day.isoformat(), tuple((day + timedelta(days=more, hours=1)).isoformat() for more in (0, 6))) for day in days
+    )
+    waits = replace(
+        sensor("other", "t", hours=None), waits=Wait("other", ("t",), how="function", delta=None, dates=dates)
+    )
+    weekly = runs(0, every=7)
+    assert not found("SEN003", dag("other", task("t"), **runs(1)), dag("d", waits, **weekly))
+    assert not found("SEN004", dag("other", task("t"), **runs(1)), dag("d", waits, **weekly))
+    assert len(found("SEN003", dag("other", task("t"), **runs(2)), dag("d", waits, **weekly))) == 1
+
+
+def test_two_dags_that_run_once_meet() -> None:
+    once = {"schedule": {"kind": "OnceTimetable"}, "start_date": "2024-01-01T00:00:00+00:00"}
+    later = once | {"start_date": "2024-01-02T00:00:00+00:00"}
+    assert not found("SEN003", dag("other", task("t"), **once), dag("d", sensor("other", "t"), **once))
+    assert not found("SEN003", dag("other", task("t"), **once), dag("d", sensor("other", "t", hours=24), **later))
+
+
+def test_timeouts_of_imported_dags_are_told_once() -> None:
+    tiers = {"tags": ("impact/tier_1",), "bundle": IMPORTED_BUNDLE}
+    long = replace(sensor("other", "t"), attributes={"timeout": 7 * 86400.0})
+    dags = [dag(name, long, replace(long, task_id="more"), **tiers, **runs(3)) for name in ("a", "b")]
+    (finding,) = found("SEN009", *dags)
+    assert finding.message == "4 sensors of 2 DAGs of tier 1 wait longer than their DAG's interval: a, b"
+    fits = replace(long, attributes={"timeout": 7 * 86400.0, "fits_interval": True})
+    assert not found("SEN009", dag("d", fits, **runs(3)))
+
+
+def test_a_dag_that_runs_often_may_wait_six_hours() -> None:
+    hourly = runs(0) | {
+        "fires": tuple(
+            (at.isoformat(), at.isoformat(), (at + timedelta(hours=1)).isoformat())
+            for at in (DAY + timedelta(hours=hour) for hour in range(48))
+        )
+    }
+    for hours, told in ((6, 0), (7, 1)):
+        waits = replace(sensor("other", "t"), attributes={"timeout": hours * 3600.0})
+        assert len(found("SEN009", dag("d", waits, **hourly))) == told
+
+
+@pytest.mark.parametrize(
+    ("of_dag", "hours", "catchup", "told"),
+    [("other", 24, True, 1), ("other", 24, False, 0), ("other", 2, True, 0), ("d", 24, True, 0)],
+)
+def test_the_first_run_of_a_dag_that_catches_up(of_dag: str, hours: int, catchup: bool, told: int) -> None:
+    """Both start on 2024-01-01 at midnight: the run of 03:00 finds the one of 01:00, and none of the day before."""
+    waits = sensor(of_dag, "t", hours=hours)
+    own = dag("d", waits, **runs(3), attributes={"catchup": catchup})
+    assert len(found("SEN007", own, dag("other", task("t"), **runs(1)))) == told
+
+
+# --- markers
+
+
+def test_a_missing_sensor_is_looked_for_among_those_that_wait_for_the_dag() -> None:
+    other = dag("other", sensor("d", "t", task_id="wait_for_t"), sensor("e", "t", task_id="wait_for_te"))
+    (finding,) = found("SEN010", other, dag("d", task("t"), marker("other", "wait_fort", "t")))
+    assert finding.fix.startswith("Did you mean 'wait_for_t'? ")
+
+
+def test_what_people_clear_to_reach_others_needs_no_sensor() -> None:
+    relay = dag("relay", replace(task("all", kind="EmptyOperator")), marker("other", "wait_for_t", "all"))
+    other = dag("other", sensor("d", "t", task_id="wait_for_t"))
+    source = dag("d", task("t"), marker("relay", "all", "t"))
+    assert not found("SEN011", relay, other, source)
+    working = replace(relay, tasks=(*relay.tasks, task("work")))
+    assert len(found("SEN011", working, other, source)) == 2
+
+
+# --- words, scripts, parameters
+
+
+@pytest.mark.parametrize(
+    ("command", "at"),
+    [
+        (["bash", "-c", "a"], 2),
+        (["/bin/sh", "-ec", "a"], 2),
+        (["bash", "-o", "pipefail", "-c", "a", "b"], 4),
+        (["env", "-i", "A=1", "bash", "-c", "--", "a"], 6),
+        (["bash", "script.sh"], None),
+        (["bash", "-c"], None),
+        (["bash", "-c", "-e", "a"], 3),
+        (["python", "-c", "a"], None),
+        ([], None),
+    ],
+)
+def test_which_word_a_shell_reads(command: list[str], at: int | None) -> None:
+    assert words.script_at(command) == at
+
+
+def test_words_that_are_put_together_when_the_task_runs() -> None:
+    attributes = {
+        "cmds": {"Late": {"words": ["bash", "-cx"]}},
+        "arguments": {"ShellLine": {"script": "a {{ ds }}", "flags": {}}},
+    }
+    pod = replace(
+        task(kind="KubernetesPodOperator"), attributes=attributes, rendered={"arguments": ["a 2026-06-01 --b=c"]}
+    )
+    *program, script = words.words(pod)
+    assert [(word.field, word.text, word.first) for word in program] == [
+        ("cmds.words[0]", "bash", True),
+        ("cmds.words[1]", "-cx", False),
+    ]
+    assert (script.field, script.script, script.final) == ("arguments.script", True, "a 2026-06-01 --b=c")
+    (finding,) = found("CMD002", dag("d", pod))
+    assert finding.fix == "Write '-c'."
+
+
+def test_what_a_bash_operator_runs_is_a_script() -> None:
+    assert len(found("CMD001", dag("d", task(bash_command="echo {{ params.a }}")))) == 1
+
+
+def command(*program: str) -> Task:
+    """A pod with the words of a command."""
+    return replace(
+        task(kind="KubernetesPodOperator"), attributes={"cmds": [program[0]], "arguments": list(program[1:])}
+    )
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (("press", '--rows={"a": "1 && 2"}'), 0),
+        (("press", "--rows=1 && 2"), 1),
+        (("press", r'{"size": "5\" wide"}'), 0),
+        (("press", '--size=5" wide'), 1),
+        (("sh", "-c", "press # it's done"), 0),
+        (("sh", "-c", "press it's done"), 1),
+        (("sh", "-c", "cat <<END\nit's done\nEND"), 0),
+        (("sh", "-c", "press && press"), 0),
+        (("press", "a", ";"), 1),
+        (("press", "a--b", "--c=d--e"), 0),
+        (("press", "sql/a/query.sql--dataset=b"), 1),
+    ],
+)
+def test_what_a_word_says(program: tuple[str, ...], told: int) -> None:
+    assert len(found("POD010", dag("d", command(*program)))) == told
+
+
+def test_the_raw_conf_in_a_script_is_told_once() -> None:
+    text = "press {{ dag_run.conf['a'] }}"
+    pod = replace(
+        command("sh", "-c", text), templates=(Template("arguments[1]", text, None, names=("dag_run.conf.a",)),)
+    )
+    assert not found("CMD001", dag("d", pod))
+    assert len(found("CMD003", dag("d", pod))) == 1
+
+
+def test_braces_in_what_people_read_are_no_template() -> None:
+    assert not found("TPL006", dag("d", task(doc_md="Writes {{ ds }}.")))
+    assert len(found("TPL006", dag("d", task(queue="of {{ ds }}")))) == 1
+
+
+def test_a_whole_secret_has_no_key_to_declare() -> None:
+    whole = PodSecret("airflow-gke-secrets", None, None, "env")
+    assert not found("DEC001", dag("d", replace(task(), secrets=(whole,))))
+    assert len(found("DEC001", dag("d", replace(task(), secrets=(replace(whole, key="some_key"),))))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "sources"),
+    [
+        ("{{ ds }} {{ dag_run.logical_date }} {{ ti.task_id }} {{ conn.a.host }}", ()),
+        ("{{ params }}", ("params",)),
+        ("{{ params['a'].b }}", ("params.a",)),
+        ("{{ params.get('a', 'b') }}", ("params.a",)),
+        ("{{ 'a' if params.b > 3 else 'c' }}", ()),
+        ("{{ params.a == 'b' }} {{ not params.a }} {{ params.a is none }}", ()),
+        ("{{ params.a if ds else params.b }}", ("params.a", "params.b")),
+        ("{{ params.a | upper }} {{ params.b | int }}", ("params.a",)),
+        ("{{ params.a or 'b' }}", ("params.a",)),
+        ("{{ 'x' ~ params.a }}", ("params.a",)),
+        ("{{ 'x {}'.format(params.a) }}", ("params.a",)),
+        ("{{ params.a.split(',')[0] }}", ("params.a",)),
+        ("{{ macros.ds_add(params.a, 1) }}", ("params.a",)),
+        ("{% for each in params.a %}{{ each }}{% endfor %}", ("params.a",)),
+        ("{% for each in params.a %}x{% endfor %}", ()),
+        ("{% set a = run_id %}{{ a }}", ("run_id",)),
+        ("{% if params.a %}b{% else %}{{ params.c }}{% endif %}", ("params.c",)),
+        (
+            "{{ var.value.a }} {{ var.json.b.c }} {{ var.value.get('d', 1) }}",
+            ("var.value.a", "var.json.b", "var.value.d"),
+        ),
+        ("{{ dag_run.conf['a'] }} {{ dag_run.note }}", ("dag_run.conf", "dag_run.note")),
+        ("{{ task_instance.xcom_pull('a')['b'] }}", ("task_instance.xcom_pull",)),
+        ("{{ open", ()),
+    ],
+)
+def test_what_of_a_template_comes_from_outside(text: str, sources: tuple[str, ...]) -> None:
+    assert commands.from_outside(text) == sources
+
+
+@pytest.mark.parametrize(
+    ("schema", "harmless"),
+    [
+        ({"type": "boolean"}, True),
+        ({"type": ["null", "integer"]}, True),
+        ({"type": "string"}, False),
+        ({"type": "string", "format": "date"}, True),
+        ({"type": "string", "format": "email"}, False),
+        ({"type": "string", "enum": ["a", "b-c"]}, True),
+        ({"type": "string", "enum": ["a", "b; c"]}, False),
+        ({"type": ["string", "integer"], "pattern": "^a$"}, False),
+        ({"type": "array", "items": {"type": "integer"}}, False),
+        ({"type": "string", "pattern": r"^(?:[a-z0-9_]+\.[a-z]{2,3}|x)$(?!\n)"}, True),
+        ({"type": "string", "pattern": r"^[0-9]{4}-[0-9]{2}$"}, True),
+        ({"type": "string", "pattern": "[a-z]+"}, False),
+        ({"type": "string", "pattern": "^[a-z]+"}, False),
+        ({"type": "string", "pattern": "^a.b$"}, False),
+        ({"type": "string", "pattern": "^[^;]+$"}, False),
+        ({"type": "string", "pattern": "^[!-z]+$"}, False),
+        ({"type": "string", "pattern": r"^\s+$"}, False),
+        ({"type": "string", "pattern": r"^a\$[0-9]+$"}, False),
+        ({"type": "string", "pattern": "^a$|b$"}, False),
+        ({}, False),
+    ],
+)
+def test_what_a_parameter_can_do_to_a_shell(schema: dict[str, Any], harmless: bool) -> None:
+    assert commands.harmless({"schema": schema}) is harmless
+
+
+@pytest.mark.parametrize(
+    ("schema", "lacks"),
+    [
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, None),
+        ({"type": "integer", "maximum": 1}, "a minimum"),
+        ({"type": ["null", "string"], "pattern": "a"}, None),
+        ({"type": ["boolean", "string"]}, "a pattern, a format or an enum"),
+        ({"enum": [1, "a"]}, None),
+        ({"type": "array", "items": {"type": "string"}}, "a pattern, a format or an enum of its items"),
+        ({"type": "object"}, "additionalProperties=False with its properties"),
+        ({"type": "object", "additionalProperties": False}, None),
+        ({}, "a type"),
+    ],
+)
+def test_what_bounds_a_parameter(schema: dict[str, Any], lacks: str | None) -> None:
+    assert commands.unbounded(schema) == lacks
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("1Ki", 1024.0), ("1k", 1000.0), ("0.5", 0.5), ("2e3", 2000.0), ("100u", 1e-4), (3, 3.0),
+        ("-1", None), ("1 Gi", None), ("1GiB", None), ("", None), (None, None), (True, None), ("Gi", None),
+    ],
+)  # fmt: skip
+def test_quantities(text: Any, number: float | None) -> None:
+    assert pods.quantity(text) == (None if number is None else pytest.approx(number))
+
+
+def test_durations_as_they_are_typed() -> None:
+    assert sensors._delta(-(5 * 86400 + 22 * 3600)) == "timedelta(days=-5, hours=-22)"
+    assert sensors._delta(90) == "timedelta(minutes=1, seconds=30)"
+    assert sensors._span(86400 + 120) == "1 day 2 min"

@@ -1,0 +1,1 @@
+"""Rules that refuse what would break production: ``wtmo check``."""

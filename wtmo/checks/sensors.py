@@ -1,0 +1,623 @@
+"""Rules of what waits for another DAG, points to it or starts it: that it exists, and that the runs meet."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+from bisect import bisect_right
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING
+
+from croniter import croniter
+
+from utils.names import did_you_mean
+from wtmo.checks.rule import IMPORTED_BUNDLE, OWN, Finding, Look, Severity, of_task, rule
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from wtmo.graph.model import Dag, Task, Wait
+
+PRIVATE_BUNDLE = "private-bigquery-etl"
+HOMES = {"bqetl_": IMPORTED_BUNDLE, "private_bqetl_": PRIVATE_BUNDLE}
+"""How ids of DAGs that other repositories generate start, and the bundle that serves them."""
+
+SHORTEST_WAIT = 6 * 3600
+"""Seconds that a sensor may always wait, however often its DAG runs (:func:`operators.external_task.wait_limit`)."""
+
+_DAY = 86400
+_WEEK = 7 * _DAY
+_YEAR = 365 * _DAY
+_MARGIN = 40 * _DAY
+_MOST_KNOWN = 12
+_LIKE = 0.75
+_MOST_SHOWN = 5
+_BY_HAND = "NullTimetable"
+_ONCE = "OnceTimetable"
+
+
+# --- schedules as numbers
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The runs of a DAG over a year, in seconds since 1970.
+
+    :param dates: logical dates, oldest first. Empty: none are known.
+    :param ends: end of the data interval, by logical date.
+    :param text: as messages name it.
+    :param first: before which there are no runs. None: long ago.
+    :param last: after which there are none. None: it goes on.
+    """
+
+    dates: tuple[int, ...]
+    ends: dict[int, int]
+    text: str
+    first: int | None = None
+    last: int | None = None
+
+    @property
+    def interval(self) -> int | None:
+        """The usual time from one run to the next. None: fewer than two are known."""
+        gaps = [later - earlier for earlier, later in pairwise(self.dates)]
+        return int(median(gaps)) if gaps else None
+
+    def tells(self, date: int) -> bool:
+        """Whether it can be told if there is a run of a date."""
+        if not self.dates:
+            return False
+        early = self.first is not None and date < self.first
+        late = self.last is not None and date > self.last
+        return early or late or self.dates[0] <= date <= self.dates[-1]
+
+
+def _seconds(moment: str) -> int:
+    return round(dt.datetime.fromisoformat(moment).timestamp())
+
+
+def _day(seconds: int) -> str:
+    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _span(seconds: float) -> str:
+    """A duration as people say it: ``6 days 2 h``."""
+    days, rest = divmod(round(seconds), _DAY)
+    hours, rest = divmod(rest, 3600)
+    parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (rest // 60, "min")]
+    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 min"
+
+
+def _delta(seconds: int) -> str:
+    """A duration as Python: ``timedelta(days=-6, hours=2)``."""
+    sign = -1 if seconds < 0 else 1
+    days, rest = divmod(abs(seconds), _DAY)
+    hours, rest = divmod(rest, 3600)
+    minutes, rest = divmod(rest, 60)
+    parts = {"days": days, "hours": hours, "minutes": minutes, "seconds": rest}
+    return f"timedelta({', '.join(f'{name}={sign * value}' for name, value in parts.items() if value)})"
+
+
+def _schedule(dag: Dag) -> Schedule:
+    told = dag.schedule.get("expression") or dag.schedule.get("delta") or dag.schedule.get("kind") or "no schedule"
+    zone = dag.schedule.get("timezone")
+    text = f"{told} {zone}" if zone not in {None, "UTC"} else str(told)
+    runs = [(_seconds(logical), _seconds(end)) for logical, _, end in dag.fires]
+    first, last = (None if date is None else _seconds(date) for date in (dag.start_date, dag.end_date))
+    if not runs and dag.schedule.get("kind") == _ONCE and first is not None:
+        runs = [(first, first)]
+    return Schedule(tuple(date for date, _ in runs), dict(runs), text, first, last)
+
+
+def _of_cron(expression: str, day: str) -> Schedule:
+    """The schedule of a DAG of which no more is known, in UTC."""
+    middle = _seconds(f"{day}T00:00:00+00:00")
+    runs = croniter(expression, dt.datetime.fromtimestamp(middle - _MARGIN, dt.UTC))
+    dates = [round(runs.get_next(float))]
+    while dates[-1] < middle + _YEAR + _MARGIN:
+        dates.append(round(runs.get_next(float)))
+    return Schedule(tuple(dates[:-1]), dict(pairwise(dates)), expression)
+
+
+class _Schedules:
+    """Schedules of all DAGs that are known, each worked out once."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._known: dict[str, Schedule] = {}
+
+    def __getitem__(self, dag_id: str) -> Schedule:
+        if dag_id not in self._known:
+            dag = self._look.dags.get(dag_id)
+            made = _schedule(dag) if dag else _of_cron(self._look.foreign[dag_id][0], self._look.inventory.date)
+            self._known[dag_id] = made
+        return self._known[dag_id]
+
+
+# --- what is waited for
+
+
+def home(dag_id: str) -> str:
+    """The bundle that a DAG of this id would be in, as its name says.
+
+    >>> home("private_bqetl_ads")
+    'private-bigquery-etl'
+    """
+    return next((bundle for start, bundle in HOMES.items() if dag_id.startswith(start)), OWN)
+
+
+def _is_there(look: Look, dag_id: str) -> bool:
+    return dag_id in look.dags or dag_id in look.foreign
+
+
+def _can_tell(look: Look, dag_id: str) -> bool:
+    """Whether a DAG that is not known does not exist: it may be of a bundle that is not at hand, or in a file that did not load."""
+    return home(dag_id) in look.bundles and look.hidden(dag_id) is None
+
+
+def _near(name: str, known: Collection[str]) -> str:
+    """The names that are nearly the same as a sentence with a blank behind it; all of them where they are few; else nothing."""
+    near = difflib.get_close_matches(name, known, n=3, cutoff=_LIKE)
+    return f"{did_you_mean(name, near or known)} " if near or 0 < len(known) <= _MOST_KNOWN else ""
+
+
+def _tasks(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def _sensors(look: Look) -> Iterator[tuple[Dag, Task, Wait]]:
+    for dag, task in look.tasks():
+        if task.waits is not None and not task.marker:
+            yield dag, task, task.waits
+
+
+def _markers(look: Look) -> Iterator[tuple[Dag, Task, Wait]]:
+    for dag, task in look.tasks():
+        if task.waits is not None and task.marker:
+            yield dag, task, task.waits
+
+
+def _lacking(look: Look, wait: Wait) -> tuple[list[str], Collection[str]]:
+    """Tasks or the group that the other DAG does not have, and what it has; of a DAG that is known."""
+    dag = look.dags.get(wait.of_dag)
+    if dag is None:
+        return [], ()
+    if wait.of_group is not None:
+        return [wait.of_group] if wait.of_group not in dag.groups else [], dag.groups
+    return [name for name in wait.of_tasks if name not in dag.by_id], dag.by_id
+
+
+_MAKES_A_DAG_EXIST = "Name a DAG that exists, or remove the task."
+
+
+@rule(
+    "SEN001",
+    "A sensor on a DAG that does not exist fails at its first look or waits until its timeout.",
+    fix=_MAKES_A_DAG_EXIST,
+)
+def sensor_dag(look: Look) -> Iterator[Finding]:
+    """The DAG that a sensor waits for exists.
+
+    Ids that start with ``bqetl_`` or ``private_bqetl_`` are of DAGs that other repositories generate. Where their bundle is not at
+    hand, ``SEN012`` says so instead.
+    """
+    for dag, task, wait in _sensors(look):
+        if not _is_there(look, wait.of_dag) and _can_tell(look, wait.of_dag):
+            near = _near(wait.of_dag, [*look.dags, *look.foreign])
+            yield of_task(
+                dag, task, f"waits for DAG {wait.of_dag!r}, which does not exist", fix=f"{near}{_MAKES_A_DAG_EXIST}"
+            )
+
+
+@rule(
+    "SEN002",
+    "A sensor on a task that does not exist fails at its first look or waits until its timeout.",
+    fix="Name a task that the DAG has; one in a task group as <group>.<task>.",
+)
+def sensor_task(look: Look) -> Iterator[Finding]:
+    """The tasks, or the task group, that a sensor waits for are in the DAG that it names."""
+    for dag, task, wait in _sensors(look):
+        missing, known = _lacking(look, wait)
+        if missing:
+            what = "group" if wait.of_group is not None else "task"
+            near = _near(missing[0], [name for name in known if name != task.task_id])
+            yield of_task(
+                dag,
+                task,
+                f"waits for {what} {_tasks(missing)} of DAG {wait.of_dag!r}, which that DAG does not have",
+                fix=f"{near}Name a {what} that {wait.of_dag} has.",
+            )
+
+
+@rule(
+    "SEN003",
+    "A sensor that looks for a run which is never made waits until its timeout.",
+    fix="Give execution_delta (wait_for: delta), this run's logical date less that of the run waited for.",
+)
+def sensor_run(look: Look) -> Iterator[Finding]:
+    """The run that a sensor waits for is one that the other DAG's timetable makes.
+
+    Proved for every run of a year, by both DAGs' timetables: time zones with daylight saving, start dates and end dates are in
+    it. The first run that would wait in vain is named, and the shift that would meet a run, where there is one for all of them.
+    """
+    schedules = _Schedules(look)
+    for dag, task, wait in _sensors(look):
+        if not _is_there(look, wait.of_dag) or not (waits := _waits(schedules[dag.dag_id], wait)):
+            continue
+        own, other = schedules[dag.dag_id], schedules[wait.of_dag]
+        told = [(date, target) for date, targets in waits for target in targets if other.tells(target)]
+        lost = [(date, target) for date, target in told if target not in other.ends and not _before(other, target)]
+        if lost:
+            share = "no run of a year finds one" if len(lost) == len(told) else f"{len(lost)} of {len(told)} runs"
+            date, target = lost[0]
+            yield of_task(
+                dag,
+                task,
+                f"waits for the run of {wait.of_dag} of {_day(target)}, which its schedule ({other.text}) never makes: "
+                f"{share if len(lost) == len(told) else share + ' of a year wait in vain'}, "
+                f"the first is that of {_day(date)}",
+                fix=_how_to_meet(own, other, [date for date, _ in told]),
+            )
+
+
+def _waits(own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
+    """Own logical dates and those waited for."""
+    if wait.delta is not None:
+        return [(date, (date - round(wait.delta),)) for date in own.dates]
+    return [(_seconds(date), tuple(map(_seconds, targets))) for date, targets in wait.dates]
+
+
+def _before(other: Schedule, date: int) -> bool:
+    return other.first is not None and date < other.first
+
+
+def _how_to_meet(own: Schedule, other: Schedule, dates: Sequence[int]) -> str:
+    """What to type so that each run finds the newest run that has ended with it."""
+    deltas = {date - newest for date in dates if (newest := _newest(own, other, date)) is not None}
+    if len(deltas) == 1 and (delta := deltas.pop()):
+        return f"Type execution_delta={_delta(delta)} (wait_for: delta)."
+    if deltas == {0}:
+        return "Remove execution_delta (wait_for: delta)."
+    return (
+        "No single shift meets a run each time. Give both DAGs the same time zone and days, or an execution_date_fn "
+        "that answers the logical date to wait for."
+    )
+
+
+def _newest(own: Schedule, other: Schedule, date: int) -> int | None:
+    """The logical date of the other's newest run that has ended when the own one of that date has. None: it is not known."""
+    ends, end = [other.ends[each] for each in other.dates], own.ends.get(date, date)
+    at = bisect_right(ends, end) - 1
+    return other.dates[at] if at >= 0 and end <= ends[-1] else None
+
+
+@rule(
+    "SEN004",
+    "A DAG that runs less often than the one it waits for, with the same logical date, waits for a run that is long over.",
+    fix="Give an execution_delta (wait_for: delta) that reaches the newest run.",
+    severity=Severity.warning,
+)
+def stale_run(look: Look) -> Iterator[Finding]:
+    """The run waited for is the newest one, or ended less than a day before the own interval ends.
+
+    Logical dates are those of an interval's start: a weekly run and the daily run of the same date end six days apart, and what
+    the other DAG has made since is not waited for. DAGs that run equally often may wait for yesterday's run.
+    """
+    schedules = _Schedules(look)
+    for dag, task, wait in _sensors(look):
+        if not _is_there(look, wait.of_dag):
+            continue
+        own, other = schedules[dag.dag_id], schedules[wait.of_dag]
+        met = {
+            date: max(found)
+            for date, targets in _waits(own, wait)
+            if date in own.ends and (found := [target for target in targets if target in other.ends])
+        }
+        used = {target for _, targets in _waits(own, wait) for target in targets}
+        gaps, newer = [], 0
+        ends = [other.ends[each] for each in other.dates]
+        for date, target in met.items():
+            later = other.dates[bisect_right(ends, other.ends[target]) : bisect_right(ends, own.ends[date])]
+            unused = sum(each not in used for each in later)
+            gaps.append(own.ends[date] - other.ends[target] if unused else 0)
+            newer = max(newer, unused)
+        if gaps and (gap := median(gaps)) >= _DAY:
+            date, target = next(iter(met.items()))
+            yield of_task(
+                dag,
+                task,
+                f"waits for a run of {wait.of_dag} that ended {_span(gap)} before its own interval does "
+                f"(that of {_day(date)} for that of {_day(target)}), although up to {newer} newer ones have ended by then",
+                fix=_how_to_be_fresh(own, other, list(met)),
+            )
+
+
+def _how_to_be_fresh(own: Schedule, other: Schedule, dates: Sequence[int]) -> str:
+    deltas = [date - newest for date in dates if (newest := _newest(own, other, date)) is not None]
+    if len(set(deltas)) == 1 and deltas[0]:
+        return f"Type execution_delta={_delta(deltas[0])} (wait_for: delta) to wait for the newest run."
+    return "Give an execution_date_fn that answers the logical date of the newest run: the number of days differs."
+
+
+@rule(
+    "SEN005",
+    "A run that somebody starts has the logical date of that moment, and no run of another DAG has the same.",
+    fix="Give the DAG a schedule, or start it from the other DAG with TriggerDagRunOperator and remove the sensor.",
+)
+def sensor_by_hand(look: Look) -> Iterator[Finding]:
+    """A DAG with a sensor on another DAG has a schedule.
+
+    Unless a function or a template works out which run to wait for: then the date of the start may do.
+    """
+    for dag, task, wait in _sensors(look):
+        if dag.schedule.get("kind") == _BY_HAND and wait.how in {"same", "delta"}:
+            yield of_task(
+                dag,
+                task,
+                f"waits for a run of {wait.of_dag} with a logical date of its own DAG's, which has no schedule",
+            )
+
+
+@rule(
+    "SEN006",
+    "A DAG that is started by hand makes no run of a date that could be waited for.",
+    fix="Give the DAG that is waited for a schedule, or start this one from there with TriggerDagRunOperator.",
+)
+def sensor_on_by_hand(look: Look) -> Iterator[Finding]:
+    """The DAG that a sensor waits for has a schedule."""
+    for dag, task, wait in _sensors(look):
+        other = look.dags.get(wait.of_dag)
+        if other is not None and other.schedule.get("kind") == _BY_HAND != dag.schedule.get("kind"):
+            yield of_task(dag, task, f"waits for a run of {wait.of_dag}, which has no schedule: somebody starts it")
+
+
+@rule(
+    "SEN007",
+    "A DAG that catches up from before the other DAG's first run waits for what was never made.",
+    fix="Start this DAG later, or the other one earlier.",
+    severity=Severity.warning,
+)
+def sensor_start(look: Look) -> Iterator[Finding]:
+    """The DAG that a sensor waits for starts early enough for one that catches up.
+
+    Such a DAG makes a run of every date since its start. One that does not catch up begins with its newest run, and which one that
+    is depends on the day: it is not looked at. A DAG that waits for its own run of the day before has nobody to wait for on its
+    first day: that is not told either.
+    """
+    schedules = _Schedules(look)
+    for dag, task, wait in _sensors(look):
+        other = look.dags.get(wait.of_dag)
+        if other is None or other is dag or other.start_date is None or other.schedule.get("kind") == _ONCE:
+            continue
+        begin, start = _first_run(schedules[dag.dag_id]), _seconds(other.start_date)
+        if (
+            dag.attributes.get("catchup")
+            and begin is not None
+            and wait.delta is not None
+            and begin - wait.delta < start
+        ):
+            yield of_task(
+                dag,
+                task,
+                f"its first run, of {_day(begin)}, waits for one of {wait.of_dag} from before that DAG's start_date, "
+                f"{_day(start)}",
+            )
+
+
+def _first_run(own: Schedule) -> int | None:
+    """The logical date of the first run since the DAG's start, counted back from those that are known.
+
+    By days that differ in number, as those of months do, it is only told to a few days: then the latest possible one.
+    """
+    if own.first is None or not own.dates or (interval := own.interval) is None:
+        return None
+    begin = own.dates[0] - (own.dates[0] - own.first) // interval * interval
+    return begin if interval <= _WEEK else begin + 4 * _DAY
+
+
+@rule(
+    "SEN008",
+    "A shift that can't be worked out can't be checked, and fails when the task runs.",
+    fix="Mend the function or the template: it gets a logical date and answers one, or a list of them.",
+)
+def sensor_shift(look: Look) -> Iterator[Finding]:
+    """What a function or a template says of the run to wait for, or of the one that a marker points to, can be worked out."""
+    for dag, task in look.tasks():
+        if task.waits is None or any(template.error for template in task.templates):
+            continue
+        if task.waits.error is not None:
+            what = "the date that it points to" if task.marker else "the run that it waits for"
+            yield of_task(dag, task, f"{what} can't be told: {task.waits.error}")
+
+
+@rule(
+    "SEN009",
+    "A sensor that waits longer than its DAG's interval tells nobody for days, and its runs pile up.",
+    fix="Use wait_for(...), which waits for one interval, or give a timeout that is no longer than that.",
+    severity=Severity.warning,
+)
+def sensor_timeout(look: Look) -> Iterator[Finding]:
+    """A sensor gives up before its DAG's next run begins, or after six hours where that is sooner.
+
+    Airflow's own default is 7 days. Of imported DAGs, whose generator gives no timeout, those of tier 1 are told in one finding a
+    bundle.
+    """
+    schedules = _Schedules(look)
+    long: dict[str, list[tuple[Dag, Task]]] = defaultdict(list)
+    for dag, task, wait in _sensors(look):
+        timeout = task.attributes.get("timeout")
+        interval = schedules[dag.dag_id].interval
+        if task.attributes.get("fits_interval") or timeout is None or interval is None:
+            continue
+        if timeout > max(interval, SHORTEST_WAIT):
+            if look.is_own(dag):
+                yield of_task(
+                    dag,
+                    task,
+                    f"waits up to {_span(timeout)} for {wait.of_dag}, and its DAG runs every {_span(interval)}",
+                )
+            elif look.tier(dag) == "tier_1":
+                long[dag.bundle].append((dag, task))
+    for bundle, found in sorted(long.items()):
+        dags = {dag.dag_id for dag, _ in found}
+        yield Finding(
+            f"{len(found)} sensors of {len(dags)} DAGs of tier 1 wait longer than their DAG's interval: {_some(sorted(dags))}",
+            "Give the generator of these files a timeout for its sensors.",
+            bundle,
+        )
+
+
+def _number(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_SHOWN} more" if len(names) > _MOST_SHOWN else ""
+    return ", ".join(names[:_MOST_SHOWN]) + more
+
+
+# --- markers, starts
+
+
+@rule(
+    "SEN010",
+    "A marker that points to nothing is what is left of a sensor that was renamed or deleted.",
+    fix="Name the sensor that waits for this DAG, or remove the marker.",
+)
+def marker_target(look: Look) -> Iterator[Finding]:
+    """The DAG and the task that a marker points to exist."""
+    for dag, task, wait in _markers(look):
+        if not _is_there(look, wait.of_dag):
+            if _can_tell(look, wait.of_dag):
+                near = _near(wait.of_dag, list(look.dags))
+                yield of_task(
+                    dag,
+                    task,
+                    f"points to DAG {wait.of_dag!r}, which does not exist",
+                    fix=f"{near}Name the DAG that waits, or remove the marker.",
+                )
+            continue
+        missing, known = _lacking(look, wait)
+        if missing:
+            there = look.dags[wait.of_dag].by_id
+            back = [name for name in known if name in there and _points_back(there[name], dag)]
+            near = _near(missing[0], back) or _near(missing[0], known)
+            yield of_task(
+                dag,
+                task,
+                f"points to task {_tasks(missing)} of DAG {wait.of_dag!r}, which that DAG does not have",
+                fix=f"{near}Name the sensor that waits for {dag.dag_id}, or remove the marker.",
+            )
+
+
+def _points_back(task: Task, dag: Dag) -> bool:
+    return task.waits is not None and not task.marker and task.waits.of_dag == dag.dag_id
+
+
+@rule(
+    "SEN011",
+    "A marker promises that clearing this task reaches those that wait for it.",
+    fix="Name the sensor that waits for this DAG, or remove the marker.",
+    severity=Severity.warning,
+)
+def marker_points_back(look: Look) -> Iterator[Finding]:
+    """A marker points to a sensor that waits for its own DAG, and for a task that comes before the marker.
+
+    A DAG of nothing but markers and tasks that do nothing (``copy_deduplicate_task_markers``) is one that people clear to reach
+    others: what points to it, and what it points to, is right.
+    """
+    relays = {dag.dag_id for dag in look.dags.values() if _is_relay(dag)}
+    for dag, task, wait in _markers(look):
+        other = look.dags.get(wait.of_dag)
+        if other is None or relays & {dag.dag_id, other.dag_id}:
+            continue
+        for name in wait.of_tasks:
+            target = other.by_id.get(name)
+            if target is None:
+                continue
+            if not _points_back(target, dag):
+                what = "waits for another DAG" if target.waits and not target.marker else "is no sensor on another DAG"
+                back = [each.task_id for each in other.tasks if _points_back(each, dag)]
+                near = f"Sensors of {wait.of_dag} that wait for {dag.dag_id}: {_tasks(back) or 'none'}. "
+                yield of_task(
+                    dag,
+                    task,
+                    f"points to {wait.of_dag}.{name}, which {what}",
+                    fix=f"{near}Name one of them, or remove the marker.",
+                )
+            elif (
+                target.waits
+                and (wanted := set(target.waits.of_tasks) & dag.by_id.keys())
+                and not wanted & _above(dag, task)
+            ):
+                yield of_task(
+                    dag,
+                    task,
+                    f"points to {wait.of_dag}.{name}, which waits for {_tasks(sorted(wanted))}, and that does not come "
+                    "before the marker",
+                    fix=f"Put the marker behind {_tasks(sorted(wanted))}, or remove it.",
+                )
+
+
+def _is_relay(dag: Dag) -> bool:
+    return any(task.marker for task in dag.tasks) and all(
+        task.marker or task.is_a("EmptyOperator") for task in dag.tasks
+    )
+
+
+def _above(dag: Dag, task: Task) -> set[str]:
+    """A task and all that come before it."""
+    tasks, found, left = dag.by_id, set[str](), [task.task_id]
+    while left:
+        name = left.pop()
+        if name in tasks and name not in found:
+            found.add(name)
+            left += tasks[name].upstream
+    return found
+
+
+@rule(
+    "SEN012",
+    "What was not checked is not sound.",
+    fix="Import the other repository's DAGs (`wtmo import`), and check again; a task of it that a sensor here waits for is a line in "
+    "wtmo/local/imported.py.",
+    severity=Severity.warning,
+)
+def not_checked(look: Look) -> Iterator[Finding]:
+    """What sensors, markers and tasks that start runs name of other repositories is at hand.
+
+    One finding for each repository that is not: its DAGs can't be told from DAGs that do not exist. What is known of them all
+    the same (:data:`wtmo.local.imported.IMPORTED`) is checked against that.
+    """
+    missing: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for _, task in look.tasks():
+        wait = task.waits
+        for name in (wait.of_dag if wait else None, task.starts):
+            if name is None or name in look.dags or home(name) in look.bundles:
+                continue
+            known = look.foreign.get(name)
+            if task.marker or known is None or wait is None or not set(wait.of_tasks) <= known[1]:
+                missing[home(name)][name] += 1
+    for bundle, found in sorted(missing.items()):
+        yield Finding(
+            f"not checked, as {bundle} is not at hand: what waits for its DAGs, points to them or starts them, in "
+            f"{_number(sum(found.values()), 'task')} ({_some(sorted(found))})"
+        )
+
+
+@rule(
+    "SEN013",
+    "A task that starts a DAG which does not exist fails.",
+    fix="Name a DAG that exists.",
+)
+def started_dag(look: Look) -> Iterator[Finding]:
+    """The DAG that a task starts exists."""
+    for dag, task in look.tasks():
+        if task.starts is None or _is_there(look, task.starts) or not _can_tell(look, task.starts):
+            continue
+        near = _near(task.starts, list(look.dags))
+        yield of_task(
+            dag, task, f"starts DAG {task.starts!r}, which does not exist", fix=f"{near}Name a DAG that exists."
+        )
