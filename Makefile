@@ -15,6 +15,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 
+# Test files run beside one another; those that wait for a platform leave the machine to others.
+WORKERS ?= 4
+
 SEED ?= 1
 TASKS ?= 300
 MINUTES ?= 45
@@ -25,10 +28,13 @@ NEW_DAG := NAME LAYER TEAM TIER SCHEDULE KIND ABOUT IMAGE TABLE WAITS_FOR MEMBER
 GIVEN := $(foreach name,$(NEW_DAG),$(if $(findstring command,$(origin $(name))),$(name)))
 $(foreach name,$(GIVEN),$(eval override export $(name) := $$(value $(name))))
 
-export PORT DATE SEEDS SEED TASKS MINUTES IMPORT IMPORT_REF IMPORT_SQL
+# Likewise.
+$(foreach name,BASE HEAD FORMAT,$(if $(findstring command,$(origin $(name))),$(eval override export $(name) := $$(value $(name))),$(eval unexport $(name))))
+
+export WORKERS PORT DATE SEEDS SEED TASKS MINUTES IMPORT IMPORT_REF IMPORT_SQL
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up down status day test lint format compose-env lock bench soak docs new-dag clean
+.PHONY: help setup up down status day test lint check format diff snapshots compose-env image lock bench soak docs new-dag clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,17 +66,29 @@ status: $(STAMP) ## Show what runs
 day: $(STAMP) ## Run one logical day headless (DATE=2026-06-01, SEEDS=folder) and show what each task did
 	@exec $(BIN)/wtmo day --tied --date "$$DATE" $${SEEDS:+--seeds "$$SEEDS"}
 
-test: $(STAMP) ## Run the tests (ARGS="-k name" for some)
-	@$(BIN)/pytest $(ARGS)
+test: $(STAMP) ## Run the tests, WORKERS=4 files at once (ARGS="-k name" for some)
+	@$(BIN)/pytest -n "$$WORKERS" --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## Check style, types and import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+check: $(STAMP) ## Refuse DAGs that cannot work: what is wrong, where, what to type (ARGS="--alerts", docs/checks.md)
+	@exec $(BIN)/wtmo check $(ARGS)
+
 format: $(STAMP) ## Put the code into the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+diff: $(STAMP) ## Tell what changes in the DAGs from BASE=origin/main to HEAD= (default: this checkout as it is) and whom it touches; FORMAT=markdown or json
+	@$(BIN)/wtmo diff $${FORMAT:+"--$$FORMAT"} -- "$${BASE:-origin/main}" $${HEAD:+"$$HEAD"} || [ $$? -eq 1 ]
+
+snapshots: $(STAMP) ## Write tests/snapshots, what each hand-written DAG does on one day
+	@$(BIN)/wtmo snapshots
+
+image: ## Build the image that production deploys, as telemetry-airflow (needs Docker)
+	@docker build --target production --build-arg "COMMIT=$$(git rev-parse HEAD)" --tag telemetry-airflow .
 
 compose-env: $(STAMP) ## Make the passwords and keys that `docker compose up` reads (see docs/docker.md)
 	@$(BIN)/python -m wtmo.local.compose_env
@@ -85,7 +103,7 @@ bench: $(STAMP) ## Measure: set-up, start, imports, tasks, pods, queries by both
 soak: $(STAMP) ## Run TASKS=300 under every fault at once, components killed at random by SEED=1, at most MINUTES=45; settle the account
 	@exec $(BIN)/python -m wtmo.local.soak --seed "$$SEED" --tasks "$$TASKS" --minutes "$$MINUTES"
 
-docs: $(STAMP) ## Write docs/DAGS.md, the catalogue of DAGs, and check that every page the docs link to exists
+docs: $(STAMP) ## Write docs/DAGS.md, the catalogue of DAGs, and docs/checks.md, the rules; check that every page the docs link to exists
 	@$(BIN)/wtmo docs
 	@$(BIN)/pytest -q tests/test_docs.py
 

@@ -22,6 +22,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from rich.table import Table
 
 from utils.names import did_you_mean
+from wtmo.commands.check import check
+from wtmo.commands.diff import diff
+from wtmo.commands.graph import graph
+from wtmo.commands.render import render, snapshots
 from wtmo.errors import WtmoError
 from wtmo.local.state import DEFAULT_STATE, PlatformRecord, State
 
@@ -41,6 +45,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.command()(check)
+app.command()(diff)
+app.command()(graph)
+app.command()(render)
+app.command()(snapshots)
 
 StateOption = Annotated[Path, typer.Option("--state", help="Folder of the local platform.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a table.")]
@@ -259,7 +269,7 @@ def day(
     Exit status: 0 when all are green, 1 when one isn't or is left out that production could run, 2 when the day could not be run.
     """
     from wtmo.local import day as logical_day
-    from wtmo.local import platform
+    from wtmo.local import generated, platform
 
     with _errors():
         if tied:
@@ -275,7 +285,8 @@ def day(
                 _show_all(whole)
             raise typer.Exit(0 if whole.succeeded else 1)
         with _progress(date) as report, platform.platform(place, report) as record:
-            results = _run_day(place, record, logical, seeds, clients, report, after=only)
+            after = only or (None if generated.serves_sample(place, record) else [])
+            results = _run_day(place, record, logical, seeds, clients, report, after=after)
         if as_json:
             print_json([asdict(result) for result in results])
         else:
@@ -449,14 +460,15 @@ def _run_where_dags_load() -> None:
 
 @app.command()
 def docs() -> None:
-    """Write docs/DAGS.md, the catalogue of this repository's DAGs. Needs no database and no network."""
+    """Write docs/DAGS.md, the catalogue of this repository's DAGs, and docs/checks.md, the rules. Needs no database and no network."""
+    from wtmo.checks import pages
     from wtmo.docs.catalogue import write
     from wtmo.graph.loading import load_dags
 
     with _errors():
         _run_where_dags_load()
-        page, changed = write(load_dags())
-        out.print(f"{page}: {'written' if changed else 'as it was'}", markup=False, highlight=False)
+        for page, changed in (write(load_dags()), pages.write()):
+            out.print(f"{page}: {'written' if changed else 'as it was'}", markup=False, highlight=False)
 
 
 @app.command()
@@ -591,7 +603,7 @@ def import_(
             return
         store = Store((into or DEFAULT_IMPORTS).resolve())
         options = run.Options(only=only, max_held=max_held)
-        with _import_progress() as report:
+        with _file_progress("import") as report:
             if check:
                 outcome = run.run_check(
                     lambda mirror: open_source(source, ref=ref, mirror=mirror), options, report=report
@@ -608,13 +620,13 @@ def import_(
 
 
 @contextlib.contextmanager
-def _import_progress() -> Generator[Report, None, None]:
-    """Show how far an import is on standard error: a bar on a terminal, now and then a line otherwise."""
+def _file_progress(title: str) -> Generator[Report, None, None]:
+    """Show how many files are done on standard error: a bar on a terminal, now and then a line otherwise."""
     if not err.is_terminal:
 
         def show(line: str, done: int = 0, total: int = 0) -> None:
             if done in {0, total} or done % 50 == 0:
-                err.print(f"import: {line}" + (f" {done} of {total}" if total else ""), markup=False, highlight=False)
+                err.print(f"{title}: {line}" + (f" {done} of {total}" if total else ""), markup=False, highlight=False)
 
         yield show
         return
