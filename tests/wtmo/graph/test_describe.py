@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import jinja2
 import pytest
+from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+from airflow.sdk import Context
+from kubernetes.client import Configuration, models
 
 from utils.config import ROOT
 from wtmo.errors import WtmoError
+from wtmo.graph import describe
 from wtmo.graph.inventory import Source, inventory
 from wtmo.graph.model import File, PodSecret
 
@@ -16,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wtmo.graph.model import Dag, Task
+
+NO_VALIDATION = Configuration()
+NO_VALIDATION.client_side_validation = False
 
 HEAD = """\
 import datetime
@@ -351,3 +359,18 @@ def test_another_tree_gives_its_own_shared_modules(tmp_path: Path) -> None:
     (theirs,) = inventory([Source("b", root, tree)], cache=None).files
     assert theirs.refused is None, theirs.refused
     assert theirs.dags[0].tasks[0].image == ("other", "there/other:1")
+
+
+def test_nested_fields_are_those_that_the_provider_renders() -> None:
+    rendered: dict[str, tuple[str, ...]] = {}
+
+    class Recorder(KubernetesPodOperator):
+        def _do_render_template_fields(self, parent: Any, template_fields: Any, *_: Any) -> None:
+            rendered[type(parent).__name__] = template_fields
+
+    operator = Recorder(task_id="pod")
+    for name in dir(models):
+        if name.startswith("V1") and isinstance(kind := getattr(models, name), type):
+            model = kind(local_vars_configuration=NO_VALIDATION)
+            operator._render_nested_template_fields(model, Context(), jinja2.Environment(autoescape=True), set())
+    assert rendered == describe._NESTED
