@@ -17,10 +17,14 @@ from wtmo.local.state import PlatformRecord, State, marked_processes
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-WORKER = "task process"
-TARGETS = ("triggerer", "scheduler", "pods", "bigquery", "services", "api-server", *[WORKER] * 4)
-"""What is killed; each once, tasks' processes four times, before any comes again:
-so many deaths the supervisor bears."""
+RUNNER, SUPERVISOR = "task process", "supervisor of a task"
+TARGETS = (
+    *("triggerer", "scheduler", "pods", "bigquery", "services", "api-server"),
+    *[RUNNER] * 2,
+    *[SUPERVISOR] * 2,
+)
+"""What is killed; each once, tasks' processes and the executor's that look after them twice, before any comes again: so many
+deaths the platform's supervisor bears."""
 
 
 @dataclass
@@ -45,10 +49,10 @@ class Chaos:
     def _pause(self) -> float:
         return self.mean * self._draw.uniform(0.5, 1.5)
 
-    def strike(self, running: Collection[str]) -> str | None:
+    def strike(self, running: Collection[int]) -> str | None:
         """Kill what is due. Returns its name; None where nothing was.
 
-        :param running: ids of the task instances that have a process.
+        :param running: process ids of tasks, as Airflow has them.
         """
         if time.monotonic() < self._due or self._recovering():
             return None
@@ -56,7 +60,7 @@ class Chaos:
         if not self._bag:
             self._bag = draw_order(self._draw)
         target = self._bag.pop()
-        pid = self._worker(running) if target == WORKER else self._service(target)
+        pid = self._of_task(target, running) if target in {RUNNER, SUPERVISOR} else self._service(target)
         if pid is None:
             return None
         with contextlib.suppress(ProcessLookupError):
@@ -75,21 +79,21 @@ class Chaos:
         # What is still starting is left to it: its next death would prove nothing new.
         return service.pid if service and service.state == "running" else None
 
-    def _worker(self, running: Collection[str]) -> int | None:
+    def _of_task(self, target: str, running: Collection[int]) -> int | None:
         record = PlatformRecord.load(self.state)
-        wanted = sorted(running)
-        self._draw.shuffle(wanted)
         if record is None:
             return None
-        processes = {}
-        for process in marked_processes(record.marker):
-            with contextlib.suppress(psutil.Error):
-                processes[process.pid] = (" ".join(process.cmdline()), process.ppid())
-        for id_ in wanted:
-            named = {pid: parent for pid, (title, parent) in processes.items() if id_ in title}
-            for pid, parent in named.items():
-                if parent not in named:
-                    return pid
+        # A process that has ended may have left its id to a stranger's.
+        own = {process.pid: process for process in marked_processes(record.marker)}
+        wanted = sorted(pid for pid in running if pid in own)
+        if not wanted:
+            return None
+        runner = self._draw.choice(wanted)
+        if target == RUNNER:
+            return runner
+        with contextlib.suppress(psutil.Error):
+            parent = own[runner].ppid()
+            return parent if parent in own else None
         return None
 
 

@@ -134,9 +134,9 @@ class Watch:
         found = self._tasks.get(task)
         return found.state.value if found is not None and found.state else ""
 
-    def running(self) -> list[str]:
-        """Ids of the task instances that have a process."""
-        return [str(task.id) for name, task in self._tasks.items() if self._state_of(name) == "running"]
+    def running(self) -> list[int]:
+        """Process ids of the tasks that run."""
+        return [task.pid for name, task in self._tasks.items() if self._state_of(name) == "running" and task.pid]
 
     def finished(self) -> bool:
         """Whether every task is."""
