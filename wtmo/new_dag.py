@@ -1,6 +1,9 @@
 """Writes a new DAG file, and its test where it has behaviour of its own. What it writes passes every check as it stands.
 
 What kinds there are: :data:`KINDS`. The templates are in ``resources/new_dag/``. Nothing is written over.
+
+DAG objects are needed here for their timetables: the time shift of a sensor is found between a DAG's and one of a schedule that no
+DAG has yet, from the new DAG's first day on.
 """
 
 from __future__ import annotations

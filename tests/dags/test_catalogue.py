@@ -8,15 +8,17 @@ import subprocess
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.sdk import DAG
 
 from operators.external_task import mark, wait_for
 from operators.gcp_container_operator import GKEPodOperator
+from tests.described import described
 from utils import images as declared
 from utils.defaults import default_args
 from utils.images import Image, image
@@ -25,12 +27,15 @@ from wtmo.docs import catalogue, images
 from wtmo.errors import WtmoError
 from wtmo.graph import loading
 
+if TYPE_CHECKING:
+    from wtmo.graph.model import Dag
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "dags"
 
 
 def page_of(*dags: DAG) -> str:
-    return catalogue.catalogue({dag.dag_id: dag for dag in dags}, FOLDER)
+    return catalogue.catalogue(described(dags, FOLDER), catalogue.schedules_of({dag.dag_id: dag for dag in dags}))
 
 
 def block(page: str, dag_id: str) -> str:
@@ -59,26 +64,34 @@ def dag(
     return made
 
 
-@pytest.fixture
-def ours(dags: dict[str, DAG]) -> dict[str, DAG]:
+@pytest.fixture(scope="module")
+def ours() -> dict[str, Dag]:
     """The DAGs of this repository, without the sample's."""
-    return {dag_id: found for dag_id, found in dags.items() if Path(found.fileloc).is_relative_to(FOLDER)}
+    return loading.own_dags()
 
 
-def test_the_page_is_what_the_dags_say(ours: dict[str, DAG]) -> None:
-    made = catalogue.catalogue(ours, FOLDER)
+@pytest.fixture(scope="module")
+def schedules(dags: dict[str, DAG]) -> dict[str, str]:
+    return catalogue.schedules_of(dags)
+
+
+def test_the_page_is_what_the_dags_say(ours: dict[str, Dag], schedules: dict[str, str]) -> None:
+    made = catalogue.catalogue(ours, schedules)
     assert catalogue.PAGE.read_text() == made, "docs/DAGS.md is not what the DAGs say: make docs"
 
 
-def test_every_dag_is_on_the_page(ours: dict[str, DAG]) -> None:
+def test_every_dag_is_on_the_page(dags: dict[str, DAG]) -> None:
     page = catalogue.PAGE.read_text()
+    ours = [dag_id for dag_id, found in dags.items() if Path(found.fileloc).is_relative_to(FOLDER)]
+    assert ours
     for dag_id in ours:
         assert f"\n| [{dag_id}](#" in page
         assert "- When it fails: " in block(page, dag_id)
 
 
-def test_the_order_of_files_does_not_matter(ours: dict[str, DAG]) -> None:
-    assert catalogue.catalogue(dict(reversed(ours.items())), FOLDER) == catalogue.catalogue(ours, FOLDER)
+def test_the_order_of_files_does_not_matter(ours: dict[str, Dag], schedules: dict[str, str]) -> None:
+    reverse = catalogue.catalogue(dict(reversed(ours.items())), schedules)
+    assert reverse == catalogue.catalogue(ours, schedules)
 
 
 def test_what_the_page_says_of_a_dag() -> None:
@@ -129,13 +142,18 @@ def test_who_waits_for_whom() -> None:
         wait_for("first", "checked")
         wait_for("bqetl_search", None, delta=timedelta(days=1, hours=2, minutes=30))
         wait_for("bqetl_late", "t", delta=timedelta(hours=-1))
+        ExternalTaskSensor(task_id="group", external_dag_id="bqetl_groups", external_task_group_id="g")
+        ExternalTaskSensor(
+            task_id="month", external_dag_id="bqetl_month", execution_date_fn=lambda date: date.replace(day=1)
+        )
         TriggerDagRunOperator(task_id="go_on", trigger_dag_id="third")
     with dag("third", file="etl/c.py", schedule=None) as third:
         EmptyOperator(task_id="t")
     page = page_of(first, second, third)
     assert "- Waited for by: `bqetl_theirs`, [second](#second)\n" in block(page, "first")
     assert (
-        "- Waits for: `bqetl_late` (`t`, the run 1 h later); `bqetl_search` (the run 1 d 2 h 30 min earlier); "
+        "- Waits for: `bqetl_groups` (`g`); `bqetl_late` (`t`, the run 1 h later); "
+        "`bqetl_month` (not the same shift for each run); `bqetl_search` (the run 1 d 2 h 30 min earlier); "
         "[first](#first) (`checked`, `loaded`)\n"
     ) in block(page, "second")
     assert "- Starts: [third](#third)\n" in block(page, "second")
@@ -158,19 +176,18 @@ def test_dags_of_one_page_tell_it_once() -> None:
 
 @pytest.mark.parametrize("doc", [None, "Do it.", "Do it.\n\n## When it fails\n\n## How to re-run it\n\nClear it."])
 def test_a_dag_that_does_not_say_what_to_do_is_refused(doc: str | None) -> None:
-    some = dag("some_dag")
-    some.doc_md = doc
-    with pytest.raises(WtmoError, match="some_dag does not say what to do"):
-        page_of(some)
+    with pytest.raises(WtmoError, match=r"some_dag does not say what to do .*\(dags/etl/some\.py\)"):
+        page_of(dag("some_dag", doc_md=doc))
 
 
 def test_the_page_is_written_once(tmp_path: Path) -> None:
     with dag("some_dag") as some:
         EmptyOperator(task_id="t")
     page = tmp_path / "DAGS.md"
-    assert catalogue.write({"some_dag": some}, folder=FOLDER, page=page) == (page, True)
+    facts, schedules = described([some], FOLDER), catalogue.schedules_of({"some_dag": some})
+    assert catalogue.write(facts, schedules, page=page) == (page, True)
     assert page.read_text() == page_of(some)
-    assert catalogue.write({"some_dag": some}, folder=FOLDER, page=page) == (page, False)
+    assert catalogue.write(facts, schedules, page=page) == (page, False)
 
 
 # --- images
@@ -198,13 +215,14 @@ def test_images_of_tier_1_that_float_come_first() -> None:
     first = pods("first", Tag.ImpactTier.tier_1, image("pinned"), image("floats"))
     with dag("third", tags=[Tag.ImpactTier.tier_3]) as third:
         GKEPodOperator.partial(task_id="mapped", image=image("floats")).expand(arguments=[["a"]])
-    found = images.uses([third, first])
+    facts = described([third, first], FOLDER).values()
+    found = images.uses(facts)
     assert [(use.image, use.pin, use.floats, use.tier, use.dags) for use in found] == [
         ("floats", "latest", True, 1, ("first", "third")),
         ("pinned", "1.2", False, 1, ("first",)),
     ]
     assert found[0].source == "https://code.example"
-    assert [use.dags for use in images.uses([third, first], tier=3)] == [("third",), ()]
+    assert [use.dags for use in images.uses(facts, tier=3)] == [("third",), ()]
     page = page_of(first, third)
     assert "| `floats` | <https://code.example> | `latest` | first |\n" in page
     assert "| `pinned`" not in page
@@ -222,7 +240,8 @@ def test_images_of_tier_1_that_float_come_first() -> None:
     ],
 )
 def test_what_a_task_pulls_is_what_counts(reference: str, pin: str, floats: bool) -> None:
-    found = [use for use in images.uses([pods("some", Tag.ImpactTier.tier_2, reference)]) if use.dags]
+    facts = described([pods("some", Tag.ImpactTier.tier_2, reference)], FOLDER).values()
+    found = [use for use in images.uses(facts) if use.dags]
     assert [(use.pin, use.floats) for use in found] == [(pin, floats)]
 
 
@@ -236,22 +255,38 @@ def test_no_image_of_tier_1_floats() -> None:
 
 def test_a_file_that_does_not_load_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("from airflow.sdk import DAG\n1 / 0\n")
-    with pytest.raises(WtmoError, match=r"(?s)broken\.py does not load.*ZeroDivisionError"):
+    (tmp_path / "other.py").write_text("import no_such_module_at_all\nfrom airflow.sdk import DAG\n")
+    says = r"(?s)broken\.py does not load \(and 1 more files\).*ZeroDivisionError"
+    with pytest.raises(WtmoError, match=says):
         loading.load_dags(tmp_path)
+    with pytest.raises(WtmoError, match=says):
+        loading.own_dags(tmp_path, cache=None)
 
 
-def test_a_rule_that_is_broken_is_an_error(tmp_path: Path) -> None:
+def test_a_rule_that_is_broken_is_an_error_where_airflow_loads(tmp_path: Path) -> None:
     (tmp_path / "untagged.py").write_text(
         "from airflow.sdk import DAG\nfrom airflow.providers.standard.operators.empty import EmptyOperator\n"
         "with DAG('untagged', schedule=None):\n    EmptyOperator(task_id='t', owner='ads')\n"
     )
     with pytest.raises(WtmoError, match="exactly one impact tag"):
         loading.load_dags(tmp_path)
+    assert list(loading.own_dags(tmp_path, cache=None)) == ["untagged"], "wtmo check tells of it"
+
+
+def test_two_files_with_one_dag_are_an_error(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.py").write_text(
+            "from airflow.sdk import DAG\nfrom airflow.providers.standard.operators.empty import EmptyOperator\n"
+            "with DAG('same', schedule=None, tags=['impact/tier_3']):\n    EmptyOperator(task_id='t', owner='ads')\n"
+        )
+    with pytest.raises(WtmoError, match=r"2 files have a DAG same: telemetry-airflow:a\.py, telemetry-airflow:b\.py"):
+        loading.own_dags(tmp_path, cache=None)
 
 
 def test_a_folder_without_dags_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(WtmoError, match="there is no DAG"):
-        loading.load_dags(tmp_path)
+    for load in (loading.load_dags, loading.own_dags):
+        with pytest.raises(WtmoError, match="there is no DAG"):
+            load(tmp_path)
 
 
 def test_nothing_of_the_user_changes_what_dags_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

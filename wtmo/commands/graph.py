@@ -56,14 +56,21 @@ def graph(
         before = whole.upstream(*focus, depth=depth) if up or not down else {}
         after = whole.downstream(*focus, depth=depth) if down or not up else {}
         own = focus[0][0]
-        about = f"{_counted(before, own)} before, {_counted(after, own)} after"
+        about = ", ".join([
+            *([f"{_counted(before, own)} before"] if up or not down else []),
+            *([f"{_counted(after, own)} after"] if down or not up else []),
+            *([f"at most {depth} edge{'s' if depth > 1 else ''} away"] if depth else []),
+        ])
         if html or svg:
             from wtmo.graph import picture
 
             boxes, arrows = picture.picture(whole, focus, {*before, *after})
             for path, draw in ((html, picture.html), (svg, picture.svg)):
                 if path is not None:
-                    path.write_text(draw(boxes, arrows, what, about))
+                    try:
+                        path.write_text(draw(boxes, arrows, what, about), encoding="utf-8")
+                    except OSError as error:
+                        raise WtmoError(f"can't write {path}: {error.strerror}", fix="name another file") from error
                     cli.err.print(f"wrote {path}", markup=False, highlight=False)
         if as_json:
             cli.print_json(_as_json(whole, focus, before, after))

@@ -16,15 +16,13 @@ from utils.tags import Tag, impact_tier
 from utils.teams import TEAMS
 from wtmo.docs import images
 from wtmo.errors import WtmoError
-from wtmo.graph import edges
-from wtmo.graph.loading import DAGS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from airflow.sdk import DAG
 
-    from wtmo.graph.edges import Start, Wait
+    from wtmo.graph.model import Dag, Wait
 
 PAGE = ROOT / "docs" / "DAGS.md"
 FAILURE = "## When it fails"
@@ -62,20 +60,19 @@ What runs in these can change without a change of this repository. To pin one, g
 """
 
 
-def catalogue(dags: Mapping[str, DAG], folder: Path) -> str:
+def catalogue(dags: Mapping[str, Dag], schedules: Mapping[str, str]) -> str:
     """The page.
 
     :param dags: the DAGs, by id.
-    :param folder: the folder that they were loaded from.
+    :param schedules: when each of them runs, in words (:func:`schedules_of`).
     :raises WtmoError: a DAG has no page, or its page does not say what to do when it fails.
     """
-    files = {dag_id: Path(dag.fileloc).relative_to(folder) for dag_id, dag in dags.items()}
+    files = {dag_id: Path(dag.file) for dag_id, dag in dags.items()}
     ordered = sorted(dags.values(), key=lambda dag: (_rank(files[dag.dag_id]), files[dag.dag_id], dag.dag_id))
-    waits, starts, marked = edges.waits(ordered), edges.starts(ordered), edges.marked(ordered)
     parts = [_HEAD.format(count=len(dags), files=len(set(files.values())))]
     parts += ["| DAG | team | tier | schedule |\n|---|---|---|---|\n"]
     parts += [
-        f"| {_link(dag_id, dags)} | {_team(dag)} | {_tier(dag)} | {_schedule(dag)} |\n"
+        f"| {_link(dag_id, dags)} | {_team(dag)} | {_tier(dag)} | {schedules[dag_id]} |\n"
         for dag_id, dag in sorted(dags.items())
     ]
     for layer, of_layer in groupby(ordered, key=lambda dag: files[dag.dag_id].parts[0]):
@@ -83,15 +80,15 @@ def catalogue(dags: Mapping[str, DAG], folder: Path) -> str:
         told: dict[Path, str] = {}
         for dag in of_layer:
             file = files[dag.dag_id]
-            parts.append(_block(dag, file, told.get(file), dags, waits, starts, marked))
+            parts.append(_block(dag, file, told.get(file), dags, schedules))
             told.setdefault(file, dag.dag_id)
     parts += ["\n", _IMAGES, *_floating(list(dags.values()))]
     return "".join(parts)
 
 
-def write(dags: Mapping[str, DAG], *, folder: Path = DAGS, page: Path = PAGE) -> tuple[Path, bool]:
+def write(dags: Mapping[str, Dag], schedules: Mapping[str, str], *, page: Path = PAGE) -> tuple[Path, bool]:
     """Write the page. Returns its path, and whether it was another one before."""
-    text = catalogue(dags, folder)
+    text = catalogue(dags, schedules)
     changed = not page.exists() or page.read_text() != text
     if changed:
         page.write_text(text)
@@ -103,26 +100,26 @@ def _rank(file: Path) -> int:
     return layers.index(file.parts[0]) if file.parts[0] in layers else len(layers)
 
 
-def _block(
-    dag: DAG,
-    file: Path,
-    sister: str | None,
-    dags: Mapping[str, DAG],
-    waits: Sequence[Wait],
-    starts: Sequence[Start],
-    marked: Mapping[str, set[str]],
-) -> str:
+def schedules_of(dags: Mapping[str, DAG]) -> dict[str, str]:
+    """When DAGs run, in their timetables' own words, by id. An inventory has no such words: it does not tell ``@daily`` from
+    ``0 0 * * *``, nor what a timetable of our own counts.
+    """
+    return {dag_id: _schedule(dag) for dag_id, dag in dags.items()}
+
+
+def _block(dag: Dag, file: Path, sister: str | None, dags: Mapping[str, Dag], schedules: Mapping[str, str]) -> str:
     """What the page says of one DAG.
 
     :param sister: an earlier DAG of the same file, whose page is the same one.
     """
     first, failure = page_of(dag)
-    waiting = {wait.dag for wait in waits if wait.of_dag == dag.dag_id} | marked.get(dag.dag_id, set())
+    own = dag.dag_id
+    waiting = {other for other, each in dags.items() for wait in _waits(each) if wait.of_dag == own}
     lines = [
-        _waits_for([wait for wait in waits if wait.dag == dag.dag_id], dags),
-        _listed("Waited for by", waiting, dags),
-        _listed("Starts", {start.of_dag for start in starts if start.dag == dag.dag_id}, dags),
-        _listed("Started by", {start.dag for start in starts if start.of_dag == dag.dag_id}, dags),
+        _waits_for(list(_waits(dag)), dags),
+        _listed("Waited for by", waiting | {wait.of_dag for wait in _waits(dag, markers=True)}, dags),
+        _listed("Starts", _starts(dag), dags),
+        _listed("Started by", {other for other, each in dags.items() if own in _starts(each)}, dags),
     ]
     if sister and page_of(dags[sister]) == (first, failure):
         first, failure = "", f"as {_link(sister, dags)}."
@@ -131,7 +128,7 @@ def _block(
         f"### {dag.dag_id}",
         "",
         *([first, ""] if first else []),
-        f"- {_team(dag)}, tier {_tier(dag)}, {_schedule(dag)}. {_triage(dag)}",
+        f"- {_team(dag)}, tier {_tier(dag)}, {schedules[own]}. {_triage(dag)}",
         f"- File: [`dags/{file.as_posix()}`](../dags/{file.as_posix()})",
         *(f"- {line}" for line in lines if line),
         f"- When it fails: {_indented(failure)}",
@@ -139,16 +136,28 @@ def _block(
     ])
 
 
-def page_of(dag: DAG) -> tuple[str, str]:
+def _waits(dag: Dag, *, markers: bool = False) -> Iterator[Wait]:
+    """What a DAG's sensors wait for; or what its markers say that waits for it. DAGs of any repository."""
+    for task in dag.tasks:
+        if task.waits is not None and task.waits.of_dag and task.marker is markers:
+            yield task.waits
+
+
+def _starts(dag: Dag) -> set[str]:
+    """The DAGs that a DAG starts."""
+    return {task.starts for task in dag.tasks if task.starts}
+
+
+def page_of(dag: Dag) -> tuple[str, str]:
     """The first line of a DAG's page, and what it says under ``When it fails``.
 
     :raises WtmoError: there is no page or no such heading.
     """
-    doc = (dag.doc_md or "").strip()
+    doc = (dag.attributes.get("doc_md") or "").strip()
     match = re.search(rf"^{FAILURE}\s*\n(.*?)(?=^## |\Z)", doc, re.MULTILINE | re.DOTALL)
     if match is None or not match[1].strip():
         raise WtmoError(
-            f"the page of DAG {dag.dag_id} does not say what to do when it fails ({dag.fileloc})",
+            f"the page of DAG {dag.dag_id} does not say what to do when it fails (dags/{dag.file})",
             fix=f"write it in the file's docstring under {FAILURE!r}, and give the DAG doc_md=__doc__",
         )
     return doc.partition("\n")[0], match[1].strip()
@@ -170,11 +179,16 @@ def _listed(what: str, dag_ids: Collection[str], dags: Collection[str]) -> str:
 
 def _waits_for(waits: Sequence[Wait], dags: Collection[str]) -> str:
     told = []
-    for (of_dag, shift), group in groupby(
-        sorted(waits, key=lambda wait: (wait.of_dag, wait.shift)), key=lambda wait: (wait.of_dag, wait.shift)
-    ):
-        tasks = sorted({task for wait in group for task in wait.of_tasks})
-        details = [f"`{task}`" for task in tasks] + ([_shift(shift)] if shift else [])
+    groups: dict[tuple[str, bool, float], set[str]] = {}
+    for wait in waits:
+        tasks = wait.of_tasks or ((wait.of_group,) if wait.of_group else ())
+        groups.setdefault((wait.of_dag, wait.delta is None, wait.delta or 0.0), set()).update(tasks)
+    for (of_dag, differs, seconds), names in sorted(groups.items()):
+        details = [f"`{name}`" for name in sorted(names)]
+        if differs:
+            details.append("not the same shift for each run")
+        elif seconds:
+            details.append(_shift(timedelta(seconds=seconds)))
         told.append(_link(of_dag, dags) + (f" ({', '.join(details)})" if details else ""))
     return f"Waits for: {'; '.join(told)}" if told else ""
 
@@ -187,11 +201,15 @@ def _shift(shift: timedelta) -> str:
     return f"the run {' '.join(parts)} {'earlier' if shift > timedelta() else 'later'}"
 
 
-def _team(dag: DAG) -> str:
-    return ", ".join(sorted({task.owner for task in dag.tasks}))
+def _owners(dag: Dag) -> set[str]:
+    return {str(task.attributes["owner"]) for task in dag.tasks}
 
 
-def _tier(dag: DAG) -> str:
+def _team(dag: Dag) -> str:
+    return ", ".join(sorted(_owners(dag)))
+
+
+def _tier(dag: Dag) -> str:
     return (impact_tier(dag.tags) or "none").removeprefix("tier_")
 
 
@@ -208,16 +226,16 @@ def _schedule(dag: DAG) -> str:
     return f"`{schedule}` ({words[:1].lower()}{words[1:]})" if words else f"`{schedule}`"
 
 
-def _triage(dag: DAG) -> str:
+def _triage(dag: Dag) -> str:
     told = [words for tag, words in _TRIAGE.items() if tag in dag.tags]
     if not {Tag.Triage.no_triage, Tag.Triage.record_only} & set(dag.tags):
-        who = {TEAMS[task.owner].triage for task in dag.tasks if task.owner in TEAMS}
+        who = {TEAMS[owner].triage for owner in _owners(dag) if owner in TEAMS}
         told.insert(0, f"first looked at by {' and '.join(sorted(who))}")
     text = "; ".join(told)
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def _floating(dags: Sequence[DAG]) -> list[str]:
+def _floating(dags: Sequence[Dag]) -> list[str]:
     found = [use for use in images.uses(dags, tier=1) if use.floats and use.dags]
     if not found:
         return ["None.\n"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from utils.images import IMAGES, image_of
 from utils.tags import impact_tier
@@ -11,7 +11,7 @@ from utils.tags import impact_tier
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from airflow.sdk import DAG
+    from wtmo.graph.model import Dag, Task
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Use:
     dags: tuple[str, ...]
 
 
-def uses(dags: Iterable[DAG], *, tier: int | None = None) -> list[Use]:
+def uses(dags: Iterable[Dag], *, tier: int | None = None) -> list[Use]:
     """Every declared image and every other one that a pod runs: those of tier 1 that float first, then by tier and name.
 
     :param tier: look at DAGs of this impact tier alone. Default: at all.
@@ -54,10 +54,9 @@ def uses(dags: Iterable[DAG], *, tier: int | None = None) -> list[Use]:
     return sorted(listed, key=lambda use: (not use.floats, use.tier or 9, use.image, use.pin))
 
 
-def _image(task: Any) -> str | None:
-    """The reference that a task's pod pulls, a mapped task's too."""
-    partial = getattr(task, "partial_kwargs", {})
-    reference = partial.get("image") or getattr(task, "image", None)
+def _image(task: Task) -> str | None:
+    """The reference that a task's pod pulls, as written, a mapped task's too."""
+    reference = task.attributes.get("image")
     return reference if isinstance(reference, str) else None
 
 

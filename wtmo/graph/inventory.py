@@ -1,8 +1,8 @@
 """Collects what is known of all DAGs of some folders: each file described in the sandbox, or remembered from before.
 
-A file's entry in the cache goes by its bytes, its bundle and name, the other files beside it that no Python is, the code that it is
-loaded with and the date: an edit of one DAG file loads one file, one of ``operators/`` or ``utils/`` loads all. Where a folder lies
-plays no part.
+A file's entry in the cache goes by its bytes, its bundle and name, the files beside it that no Python is and those that it imports,
+the code that it is loaded with and the date: an edit of one DAG file loads one file, of a module in the DAG folder those that import
+it, of ``operators/`` or ``utils/`` all. Where a folder lies plays no part.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -32,7 +33,7 @@ from wtmo.local.generated import default_store
 from wtmo.local.state import DEFAULT_STATE, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from wtmo.graph.model import Dag, Query, Task
     from wtmo.imports.verdicts import Report
@@ -44,12 +45,15 @@ OWN, IMPORTED = "telemetry-airflow", "bigquery-etl"
 DEFAULT_CACHE = ROOT / ".local" / "cache" / "inventory"
 
 _OF_TREE = ("operators", "utils", "config", "config/airflow.cfg")
-_OF_TOOL = ("wtmo/imports", "wtmo/graph/describe.py", "wtmo/graph/model.py", "requirements.txt")
+_OF_TOOL = ("wtmo/imports", "wtmo/graph/describe", "wtmo/graph/model.py", "requirements.txt")
 _KEPT_CODES = 6
 """Versions of the code whose entries the cache holds."""
 _BY_THE_MACHINE = {"late", "memory", "died"}
 """Refusals that can be the machine's fault: tried again next time."""
 _SKIPPED = {"__pycache__", ".git"}
+# Words of prose and of strings that look like an import do no harm: few of them name a file.
+_IMPORT = re.compile(r"\bfrom\s+(?P<of>\.*[\w.]*)\s*import\b|\bimport\s+(?P<names>[^\n;#]+)")
+_HIDDEN_IMPORT = re.compile(r"\b(?:importlib|__import__|runpy|pkgutil|__file__)\b|\bsys\.path\b|\bexec\(")
 
 
 @dataclass(frozen=True)
@@ -126,7 +130,7 @@ def inventory(
 class _Wanted:
     """A file to look at.
 
-    :param content: digest of its bytes and of what lies beside it.
+    :param content: digest of its bytes, of what it imports from its folder and of what lies there that no Python is.
     """
 
     source: Source
@@ -141,15 +145,66 @@ def _files(source: Source, only: Callable[[str, Path], bool] | None) -> Iterable
         path for path in sorted(source.root.rglob("*")) if path.is_file() and not _is_skipped(path, source.root)
     ]
     beside = hashlib.sha256()
+    modules: dict[str, bytes] = {}
     for path in everything:
-        if path.suffix != ".py":
-            beside.update(f"{path.relative_to(source.root).as_posix()}\0".encode())
+        name = path.relative_to(source.root).as_posix()
+        if path.suffix == ".py":
+            modules[name] = path.read_bytes()
+        else:
+            beside.update(f"{name}\0".encode())
             beside.update(hashlib.sha256(path.read_bytes()).digest())
-    for path in everything:
-        name = path.relative_to(source.root)
-        if path.suffix == ".py" and (only is None or only(source.bundle, name)):
-            content = hashlib.sha256(beside.digest() + path.read_bytes()).hexdigest()
-            yield _Wanted(source, Place(source.bundle, source.root, name.as_posix()), content)
+    used = _imported(modules)
+    digests = {name: hashlib.sha256(text).digest() for name, text in modules.items()}
+    for name in modules:
+        if only is None or only(source.bundle, Path(name)):
+            content = beside.copy()
+            content.update(digests[name])
+            for other in sorted(used[name]):
+                content.update(f"{other}\0".encode() + digests[other])
+            yield _Wanted(source, Place(source.bundle, source.root, name), content.hexdigest())
+
+
+def _imported(modules: Mapping[str, bytes]) -> dict[str, set[str]]:
+    """Of each file the others of its folder that loading it can run, by their paths: those that it imports, and what they import.
+
+    Airflow puts the folder on ``sys.path``. What an import can't be told from, such as ``importlib``, counts as one of all.
+    """
+    folders: dict[str, set[str]] = {}
+    for name in modules:
+        for folder in Path(name).parents:
+            folders.setdefault("/".join(folder.parts), set()).add(name)
+    direct = {
+        name: _imports(name, text.decode(errors="replace"), folders) & set(modules) for name, text in modules.items()
+    }
+    found = {}
+    for name in modules:
+        seen, queue = {name}, [name]
+        while queue:
+            new = direct[queue.pop()] - seen
+            seen |= new
+            queue += new
+        found[name] = seen - {name}
+    return found
+
+
+def _imports(name: str, text: str, folders: Mapping[str, set[str]]) -> set[str]:
+    """Paths that the import statements of a file can mean; there need not be such files."""
+    if _HIDDEN_IMPORT.search(text):
+        return set(folders[""])
+    wanted: list[tuple[str, ...]] = []
+    for match in _IMPORT.finditer(text.replace("\\\n", " ")):
+        if (of := match["of"]) is None:
+            wanted += [tuple(each.split()[0].split(".")) for each in match["names"].split(",") if each.strip()]
+            continue
+        dots = len(of) - len(of.lstrip("."))
+        home = Path(name).parts[:-dots] if dots else ()
+        wanted.append((*home, *of.strip(".").split(".")) if of.strip(".") else home)
+    found: set[str] = set()
+    for parts in wanted:
+        whole = "/".join(parts)
+        found |= {f"{whole}.py", *folders.get(whole, ())} if whole else folders[""]
+        found |= {"/".join((*parts[:depth], "__init__.py")) for depth in range(1, len(parts))}
+    return found
 
 
 def _is_skipped(path: Path, root: Path) -> bool:
@@ -222,11 +277,11 @@ def _with_sql(files: Iterable[File], checkout: Checkout) -> list[File]:
 
 def _query(query: Query, arguments: list[str], checkout: Checkout) -> Query:
     """The query with its SQL as the runner renders it (:mod:`utils.bqetl.plans`), or why there is none."""
-    command = flags.parsed(arguments)
-    if command is None:
-        return query
-    kind, options = command
     try:
+        command = flags.parsed(arguments)
+        if command is None:
+            return query
+        kind, options = command
         if kind == "multipart":
             folder = checkout.folder(checkout.find(options.query_dir, ("part1.sql",)))
             return replace(query, sql=";\n".join(part.read_text() for part in sorted(folder.path.glob("part*.sql"))))

@@ -253,7 +253,7 @@ class Dag(_Data):
     :param schedule: timetable's ``kind``, ``expression`` or ``delta``, ``timezone`` (:func:`wtmo.imports.shape.schedule`); ``assets``,
         each with ``name`` and ``uri``, where it waits for some.
     :param fires: ``(logical date, start, end of the data interval)`` of every run over a year from the inventory's date, oldest first, at
-        most :data:`wtmo.graph.describe.MOST_FIRES`. Empty: no schedule.
+        most :data:`wtmo.graph.describe.runs.MOST_FIRES`. Empty: no schedule.
     :param run: the run of which the dates in templates are.
     :param start_date: the earliest of the DAG's and its tasks'.
     :param end_date: after which there are no runs.

@@ -10,7 +10,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wtmo.graph.graph import NO_TIER
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 MOST_TASKS = 48
 _MOST_ROWS = 22
 _ROW, _GAP, _COLUMN_GAP, _SUB_GAP = 46, 14, 96, 18
-_LETTER, _PADDING, _LONGEST = 7.6, 30, 44
+_LETTER, _TITLE_LETTER, _PADDING, _LONGEST = 7.6, 12.6, 30, 44
+_INNER, _LEGEND_WIDTH = "; grey: the same run", 420.0
+_NO_NETWORK = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _TOP, _MARGIN = 92, 32
 _SWEEPS = 8
 TIERS = {
@@ -112,15 +114,13 @@ def _of_dags(graph: Graph, focus: set[Node], wanted: set[Node]) -> tuple[list[Bo
     centre = {dag_id for dag_id, _ in focus}
     boxes = []
     for dag_id, count in sorted(counts.items()):
-        schedule = graph.dags[dag_id].schedule
-        when = schedule.get("expression") or schedule.get("delta") or schedule.get("kind", "")
         tasks = sorted(task for dag, task in wanted if dag == dag_id)
         more = f"\nand {len(tasks) - 12} more" if len(tasks) > 12 else ""
         boxes.append(
             Box(
                 key=dag_id,
                 title=dag_id,
-                detail=f"{count} task{'s' if count != 1 else ''} · {when if when != 'NullTimetable' else 'by hand'}",
+                detail=f"{count} task{'s' if count != 1 else ''} · {_when(graph.dags[dag_id].schedule)}",
                 hint="\n".join([dag_id, *tasks[:12]]) + more,
                 tier=graph.tier(dag_id),
                 focus=dag_id in centre,
@@ -137,6 +137,20 @@ def _of_dags(graph: Graph, focus: set[Node], wanted: set[Node]) -> tuple[list[Bo
     return boxes, [arrows[pair] for pair in sorted(arrows)]
 
 
+def _when(schedule: Mapping[str, Any]) -> str:
+    """When a DAG runs, in a few letters.
+
+    >>> _when({"kind": "DeltaDataIntervalTimetable", "delta": 10800.0})
+    'every 3 h'
+    """
+    if schedule.get("expression"):
+        return str(schedule["expression"])
+    if schedule.get("delta"):
+        return f"every {float(schedule['delta']) / 3600:g} h"
+    kind = str(schedule.get("kind") or "NullTimetable")
+    return {"NullTimetable": "by hand", "OnceTimetable": "once"}.get(kind, kind.removesuffix("Timetable"))
+
+
 def _lay_out(boxes: Sequence[Box], arrows: Iterable[Arrow]) -> None:
     after: dict[str, list[str]] = {box.key: [] for box in boxes}
     before: dict[str, list[str]] = {box.key: [] for box in boxes}
@@ -150,10 +164,10 @@ def _lay_out(boxes: Sequence[Box], arrows: Iterable[Arrow]) -> None:
         columns[layer[box.key]].append(box)
     _order(columns, before, after)
     at = float(_MARGIN)
-    tallest = min(_MOST_ROWS, max((len(column) for column in columns), default=1))
-    for column in columns:
-        parts = -(-len(column) // _MOST_ROWS)
-        rows = -(-len(column) // max(parts, 1))
+    # Of a long column parts of the same length.
+    lengths = [-(-len(column) // max(-(-len(column) // _MOST_ROWS), 1)) for column in columns]
+    tallest = max(lengths, default=1)
+    for column, rows in zip(columns, lengths, strict=True):
         for start in range(0, len(column), max(rows, 1)):
             part = column[start : start + rows]
             width = max(_width(box) for box in part)
@@ -234,7 +248,10 @@ def _order(columns: list[list[Box]], before: Mapping[str, Sequence[str]], after:
 def svg(boxes: Sequence[Box], arrows: Sequence[Arrow], title: str, about: str) -> str:
     """The picture as SVG, a document of its own."""
     width = max((box.x + box.width for box in boxes), default=400) + _MARGIN
-    width = max(width, 760)
+    legend, legend_width = _legend({box.tier for box in boxes}, any(box.focus for box in boxes))
+    # A title is as long as the id of a task, what stands below it longer still.
+    named = max(len(title) * _TITLE_LETTER + legend_width + _COLUMN_GAP, len(about) * _LETTER) + 2 * _MARGIN
+    width = max(width, 760, round(named))
     height = max((box.y + _ROW for box in boxes), default=200) + _MARGIN
     by_key = {box.key: box for box in boxes}
     parts = [
@@ -246,7 +263,7 @@ def svg(boxes: Sequence[Box], arrows: Sequence[Arrow], title: str, about: str) -
         f'<rect width="{width:g}" height="{height:g}" fill="#ffffff"/>',
         f'<text x="{_MARGIN}" y="38" class="title">{escape(title)}</text>',
         f'<text x="{_MARGIN}" y="60" class="about">{escape(about)}</text>',
-        _legend({box.tier for box in boxes}, width),
+        f'<g transform="translate({width - _MARGIN - legend_width:g} 0)">{legend}</g>',
         '<g class="arrows">',
         *(_arrow(arrow, by_key) for arrow in arrows),
         "</g>",
@@ -256,14 +273,20 @@ def svg(boxes: Sequence[Box], arrows: Sequence[Arrow], title: str, about: str) -
     return "\n".join(parts) + "\n"
 
 
-def _legend(tiers: Collection[str], width: float) -> str:
-    shown = [facts for tier, facts in TIERS.items() if tier in tiers]
-    at = width - _MARGIN - 84 * len(shown)
-    return "".join(
-        f'<rect x="{at + 84 * number:g}" y="26" width="14" height="14" rx="3" fill="{fill}" stroke="{colour}"/>'
-        f'<text x="{at + 84 * number + 20:g}" y="38" class="legend">{name}</text>'
-        for number, (colour, fill, name) in enumerate(shown)
-    )
+def _legend(tiers: Collection[str], focus: bool) -> tuple[str, float]:
+    """What colours and frames mean, from 0 on, and how wide that is."""
+    shown = [(fill, colour, 1.1, name) for tier, (colour, fill, name) in TIERS.items() if tier in tiers]
+    if focus:
+        shown.append(("#ffffff", "#202124", 3.2, "asked for"))
+    parts, at = [], 0.0
+    for fill, colour, line, name in shown:
+        parts.append(
+            f'<rect x="{at:g}" y="26" width="14" height="14" rx="3" fill="{fill}" stroke="{colour}" stroke-width="{line}"/>'
+            f'<text x="{at + 20:g}" y="38" class="legend">{name}</text>'
+        )
+        at += 20 + len(name) * _LETTER + _SUB_GAP
+    parts.append(f'<text x="0" y="60" class="legend">An arrow has the colour of where it starts{_INNER}</text>')
+    return "".join(parts), max(at, _LEGEND_WIDTH)
 
 
 def _arrow(arrow: Arrow, boxes: Mapping[str, Box]) -> str:
@@ -301,14 +324,26 @@ def _box(box: Box) -> str:
     )
 
 
+def _chips(tiers: Collection[str]) -> str:
+    """The colours once more, where they stay while the picture is moved."""
+    return "".join(
+        f'<span class="chip" style="background:{fill};border-color:{colour}">{name}</span>'
+        for tier, (colour, fill, name) in TIERS.items()
+        if tier in tiers
+    )
+
+
 def html(boxes: Sequence[Box], arrows: Sequence[Arrow], title: str, about: str) -> str:
     """The picture as a page: search, zoom with the wheel, move by dragging, and what a box is joined to when one points at it."""
-    pairs = json.dumps([[arrow.before, arrow.after] for arrow in arrows]).replace("</", "<\\/")
+    # No "<" at all: "<!--" and "<script" change what ends a script.
+    pairs = json.dumps([[arrow.before, arrow.after] for arrow in arrows]).replace("<", "\\u003c")
     drawn = svg(boxes, arrows, title, about)
     return (
-        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{escape(title)}</title>\n<style>{_PAGE_STYLE}</style>\n'
+        f'<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_NO_NETWORK}">\n<title>{escape(title)}</title>\n<style>{_PAGE_STYLE}</style>\n'
         '<header><input id="find" type="search" placeholder="Search a DAG or a task" aria-label="Search" autofocus>'
-        '<output id="count"></output><button id="whole" type="button">Whole picture</button></header>\n'
+        f'<output id="count"></output>{_chips({box.tier for box in boxes})}'
+        '<button id="whole" type="button">Whole picture</button></header>\n'
         f'<main id="view">{drawn}</main>\n<script>const pairs = {pairs};\n{_SCRIPT}</script>\n</html>\n'
     )
 
@@ -324,6 +359,7 @@ _PAGE_STYLE = (
     "header{display:flex;gap:12px;align-items:center;padding:10px 16px;border-bottom:1px solid #dadce0}"
     "input{font:inherit;padding:7px 12px;width:22em;border:1px solid #bdc1c6;border-radius:8px}output{color:#5f6368;flex:1}"
     "button{font:inherit;padding:6px 12px;border:1px solid #bdc1c6;border-radius:8px;background:#fff;cursor:pointer}"
+    ".chip{padding:3px 10px;border:1px solid;border-left-width:6px;border-radius:6px;font-size:13px;white-space:nowrap}"
     "main{flex:1;overflow:hidden;cursor:grab}main.drags{cursor:grabbing}svg{width:100%;height:100%;display:block}"
     ".box{cursor:pointer;transition:opacity .12s}.arrow{transition:stroke-opacity .12s}"
     "svg.asks .box:not(.on){opacity:.16}svg.asks .arrow:not(.on){stroke-opacity:.04}svg.asks .arrow.on{stroke-opacity:.9}"
@@ -339,9 +375,20 @@ const reached = (key, edges) => {
   while (queue.length) for (const next of edges[queue.pop()] ?? []) if (!seen.has(next)) { seen.add(next); queue.push(next); }
   return seen;
 };
+const LEGIBLE = 0.75;
 const whole = svg.getAttribute("viewBox").split(" ").map(Number);
 let box = [...whole], held = null;
 const show = () => svg.setAttribute("viewBox", box.join(" "));
+// What is too small to be read when it is shown whole begins at what was asked for.
+const start = () => {
+  const { clientWidth: wide, clientHeight: high } = view, scale = Math.min(wide / whole[2], high / whole[3]);
+  if (scale >= LEGIBLE) return;
+  const across = wide / LEGIBLE, down = high / LEGIBLE, focus = svg.querySelector(".box.focus");
+  const at = focus ? focus.getBBox() : { width: 0, height: 0 }, place = focus ? focus.transform.baseVal[0].matrix : { e: 0, f: 0 };
+  const near = (middle, size, all) => size >= all ? (all - size) / 2 : Math.min(Math.max(middle - size / 2, 0), all - size);
+  box = [near(place.e + at.width / 2, across, whole[2]), near(place.f + at.height / 2, down, whole[3]), across, down];
+  show();
+};
 const mark = (keys, ups, downs) => {
   svg.classList.toggle("asks", keys !== null);
   if (keys === null) return;
@@ -353,11 +400,12 @@ const mark = (keys, ups, downs) => {
 };
 const search = () => {
   const text = find.value.trim().toLowerCase();
-  if (!text) { count.value = ""; mark(held && held.keys, held?.ups, held?.downs); return; }
+  if (!text) { count.value = held ? told(held) : ""; mark(held && held.keys, held?.ups, held?.downs); return; }
   const found = boxes.filter(each => each.querySelector("title").textContent.toLowerCase().includes(text));
   count.value = `${found.length} of ${boxes.length}`;
   mark(new Set(found.map(each => each.dataset.key)));
 };
+const told = each => `${each.ups.size - 1} before, ${each.downs.size - 1} after`;
 const joined = key => {
   const ups = reached(key, before), downs = reached(key, after);
   return { key, ups, downs, keys: new Set([...ups, ...downs]) };
@@ -367,7 +415,7 @@ for (const each of boxes) {
   each.addEventListener("mouseleave", () => { if (!held && !find.value) mark(null); });
   each.addEventListener("click", () => {
     held = held?.key === each.dataset.key ? null : joined(each.dataset.key);
-    find.value = ""; count.value = held ? `${held.ups.size - 1} before, ${held.downs.size - 1} after` : "";
+    find.value = ""; count.value = held ? told(held) : "";
     mark(held && held.keys, held?.ups, held?.downs);
   });
 }
@@ -387,5 +435,6 @@ view.addEventListener("pointermove", event => {
   const scale = 1 / svg.getScreenCTM().a;
   box[0] = grip[2] - (event.clientX - grip[0]) * scale; box[1] = grip[3] - (event.clientY - grip[1]) * scale; show();
 });
+start();
 view.addEventListener("pointerup", () => { grip = null; view.classList.remove("drags"); });
 """

@@ -23,6 +23,7 @@ from airflow.sdk import DAG
 from airflow.serialization.serialized_objects import DagSerialization
 from airflow.utils.dag_version_inflation_checker import check_dag_file_stability
 
+from wtmo.graph.describe.watch import Clock, Watch
 from wtmo.imports.shape import shape
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def describe(name: str, root: Path, bundle: str, date: str, *, traced: bool = Fa
     :param root: folder of the bundle.
     :param date: ``YYYY-MM-DD``, for which dates are worked out.
     """
-    from wtmo.graph import describe
+    from wtmo.graph.describe.dags import describe_dags
 
     path = root / name
     text = path.read_bytes()
@@ -145,9 +146,9 @@ def describe(name: str, root: Path, bundle: str, date: str, *, traced: bool = Fa
         return _refused(_refusal(path, text, "\n".join(errors.values())), "dynamic")
     if traced:
         sys.settrace(_tracer(str(path)))
-    clock = describe.Clock()
+    clock = Clock()
     try:
-        with describe.Watch(path) as watch:
+        with Watch(path) as watch:
             bag = _OpenDagBag(path, bundle_path=root, bundle_name=bundle, load_op_links=False)
     finally:
         sys.settrace(None)
@@ -162,7 +163,7 @@ def describe(name: str, root: Path, bundle: str, date: str, *, traced: bool = Fa
     if not bag.dags:
         return facts | {"refused": "there is no DAG in it", "refused_kind": "empty", "line": None}
     facts["warnings"] = _own_warnings(path, bag)
-    return facts | describe.describe(bag.dags.values(), watch, date, bundle, name)
+    return facts | describe_dags(bag.dags.values(), date, bundle, name, watch.lines)
 
 
 def _refused(refusal: dict[str, Any], kind: str) -> dict[str, Any]:
@@ -206,9 +207,9 @@ def warm_up(bundle: str, *, describes: bool) -> None:
     DagSerialization.from_dict(DagSerialization.to_dict(dag))
     shape(dag)
     if describes:
-        from wtmo.graph import describe
+        from wtmo.graph.describe.dags import describe_dag
 
-        describe.describe_dag(dag, datetime(2020, 1, 1, tzinfo=UTC), bundle, "warm_up.py", {})
+        describe_dag(dag, datetime(2020, 1, 1, tzinfo=UTC), bundle, "warm_up.py", {})
     DAG.check_cycle(dag)
     _DagBag(os.devnull, bundle_path=Path("/"), bundle_name=bundle, load_op_links=False)
 

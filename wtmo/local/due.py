@@ -2,6 +2,9 @@
 
 ``python -m wtmo.local.due --date 2026-06-01 --out FILE`` loads the hand-written DAGs and writes the :class:`Plan` as JSON. Its own
 process, because Airflow reads its settings when it is imported.
+
+What waits for what is the inventory's. DAG objects are needed for their timetables: a day of any year is asked for, with the moment at
+which each run may begin, also of the imported DAGs of :mod:`wtmo.local.imported`, which no inventory has.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from wtmo.errors import WtmoError
-from wtmo.graph.loading import load_dags
+from wtmo.graph.graph import CrossEdge
+from wtmo.graph.loading import load_dags, own_dags
 from wtmo.local.imported import IMPORTED, WRONG_IN_PRODUCTION, schedule_of
 
 if TYPE_CHECKING:
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
 
     from airflow.sdk import DAG
     from airflow.timetables.base import DagRunInfo
+
+    from wtmo.graph.model import Dag
 
 
 @dataclass(frozen=True, order=True)
@@ -87,21 +93,27 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Wait:
-    """What a sensor of a run waits for."""
+    """What a sensor of a run waits for.
+
+    :param date: logical date of the run. None: it can't be told.
+    :param error: why not.
+    """
 
     sensor: str
     dag: str
     tasks: tuple[str, ...]
-    date: dt.datetime
+    date: dt.datetime | None
+    error: str | None = None
 
 
-def plan(dags: Mapping[str, DAG], day: dt.date, *, now: dt.datetime) -> Plan:
+def plan(dags: Mapping[str, DAG], facts: Mapping[str, Dag], day: dt.date, *, now: dt.datetime) -> Plan:
     """What is due on ``day``: runs whose logical date is of that day (UTC) and whose data interval is over.
 
     A DAG with several runs that day runs its first one, and those that another DAG waits for. A DAG without a schedule of dates
     (by hand, once) is never due.
 
     :param dags: the hand-written ones, by their id.
+    :param facts: what is known of them, for ``day``.
     :param now: until when an interval must have ended.
     """
     calendar = _Calendar(dags, now)
@@ -113,13 +125,13 @@ def plan(dags: Mapping[str, DAG], day: dt.date, *, now: dt.datetime) -> Plan:
     stand_ins: dict[tuple[str, dt.datetime], DagRunInfo] = {}
     tasks: dict[str, set[str]] = {}
     before: dict[tuple[str, dt.datetime], DagRunInfo] = {}
-    edges: dict[str, set[Run]] = {}
+    waited: dict[str, set[Run]] = {}
 
     queue = [(dag_id, date) for dag_id, runs in chosen.items() for date in runs]
     waits: dict[str, list[_Wait]] = {}
     while queue:
         dag_id, date = queue.pop()
-        for wait in _waits(dags[dag_id], date):
+        for wait in _waits(facts[dag_id], date):
             waits.setdefault(dag_id, []).append(wait)
             run, trouble = calendar.waited_for(wait)
             if run is None:
@@ -128,16 +140,17 @@ def plan(dags: Mapping[str, DAG], day: dt.date, *, now: dt.datetime) -> Plan:
                     dag_id, LeftOut(dag_id, f"{wait.sensor} waits in vain: {known or trouble}", known is not None)
                 )
                 continue
-            edges.setdefault(dag_id, set()).add(_run(wait.dag, run))
+            at = _utc(run.logical_date)
+            waited.setdefault(dag_id, set()).add(_run(wait.dag, run))
             tasks.setdefault(wait.dag, set()).update(wait.tasks)
             if wait.dag not in dags:
-                stand_ins[wait.dag, wait.date] = run
-            elif first <= wait.date < first + dt.timedelta(days=1):
-                if wait.date not in chosen[wait.dag]:
-                    chosen[wait.dag][wait.date] = run
-                    queue.append((wait.dag, wait.date))
+                stand_ins[wait.dag, at] = run
+            elif first <= at < first + dt.timedelta(days=1):
+                if at not in chosen[wait.dag]:
+                    chosen[wait.dag][at] = run
+                    queue.append((wait.dag, at))
             else:
-                before[wait.dag, wait.date] = run
+                before[wait.dag, at] = run
     _leave_followers_out(waits, chosen, left)
 
     needed = {(wait.dag, wait.date) for dag_id, each in waits.items() if dag_id not in left for wait in each}
@@ -148,7 +161,7 @@ def plan(dags: Mapping[str, DAG], day: dt.date, *, now: dt.datetime) -> Plan:
         stand_ins=[_run(key[0], info) for key, info in sorted(stand_ins.items()) if key in needed],
         tasks={d: sorted(names) for d, names in sorted(tasks.items()) if any(d == dag for dag, _ in needed)},
         before=[_run(key[0], info) for key, info in sorted(before.items()) if key in needed],
-        waits={d: sorted(runs) for d, runs in sorted(edges.items()) if d not in left},
+        waits={d: sorted(runs) for d, runs in sorted(waited.items()) if d not in left},
         not_due=len(dags) - len(due),
     )
 
@@ -190,6 +203,8 @@ class _Calendar:
 
     def waited_for(self, wait: _Wait) -> tuple[DagRunInfo | None, str]:
         """The run that a sensor waits for, or None and why there is none."""
+        if wait.date is None:
+            return None, f"which run it waits for can't be told: {wait.error}"
         if wait.dag not in self._dags and wait.dag not in IMPORTED:
             return None, f"there is no DAG {wait.dag}"
         known = set(self._dags[wait.dag].task_ids) if wait.dag in self._dags else IMPORTED[wait.dag][1]
@@ -227,14 +242,16 @@ class _Calendar:
         return self._timetables[dag_id]
 
 
-def _waits(dag: DAG, date: dt.datetime) -> Iterator[_Wait]:
-    from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
-
+def _waits(dag: Dag, date: dt.datetime) -> Iterator[_Wait]:
     for task in dag.tasks:
-        if not isinstance(task, ExternalTaskSensor):
+        wait = task.waits
+        if wait is None or task.marker:
             continue
-        names = task.external_task_ids or ([task.external_task_id] if task.external_task_id else [])
-        yield _Wait(task.task_id, task.external_dag_id, tuple(names), date - (task.execution_delta or dt.timedelta()))
+        dates = CrossEdge((wait.of_dag, ""), (dag.dag_id, task.task_id), "sensor", wait).to_upstream(date.isoformat())
+        for each in dates:
+            yield _Wait(task.task_id, wait.of_dag, wait.of_tasks, dt.datetime.fromisoformat(each))
+        if not dates:
+            yield _Wait(task.task_id, wait.of_dag, wait.of_tasks, None, wait.error or "the run has no such date")
 
 
 def _utc(moment: dt.datetime | None) -> dt.datetime:
@@ -257,7 +274,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     try:
-        found = plan(load_dags(), options.date, now=dt.datetime.now(dt.UTC))
+        facts = own_dags(date=options.date.isoformat())
+        found = plan(load_dags(), facts, options.date, now=dt.datetime.now(dt.UTC))
     except WtmoError as error:
         sys.stderr.write(f"{error}\n")
         return 2

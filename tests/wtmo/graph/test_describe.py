@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
@@ -14,12 +15,12 @@ from kubernetes.client import Configuration, models
 from utils.config import ROOT
 from wtmo.errors import WtmoError
 from wtmo.graph import describe
+from wtmo.graph import inventory as library
+from wtmo.graph.describe import templates
 from wtmo.graph.inventory import Source, inventory
 from wtmo.graph.model import File, PodSecret
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from wtmo.graph.model import Dag, Task
 
 NO_VALIDATION = Configuration()
@@ -373,4 +374,11 @@ def test_nested_fields_are_those_that_the_provider_renders() -> None:
         if name.startswith("V1") and isinstance(kind := getattr(models, name), type):
             model = kind(local_vars_configuration=NO_VALIDATION)
             operator._render_nested_template_fields(model, Context(), jinja2.Environment(autoescape=True), set())
-    assert rendered == describe._NESTED
+    assert rendered == templates.NESTED
+
+
+def test_what_is_remembered_goes_by_the_code_that_told_it() -> None:
+    hashed = {name: ROOT / name for name in library._OF_TOOL}
+    for name, path in hashed.items():
+        assert path.exists(), f"{name} is part of the fingerprint and is gone"
+    assert {Path(each) for each in describe.__path__} <= set(hashed.values())

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from datetime import timedelta
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.sensors.external_task import ExternalTaskSensor
 from airflow.sdk import DAG
 
-from operators.external_task import wait_for
+from operators.external_task import mark, wait_for
+from tests.described import described
 from wtmo.errors import WtmoError
-from wtmo.local import all_dags, api
+from wtmo.local import all_dags, api, due
 from wtmo.local.all_dags import DagResult, DayOfAll, narrowed, served_as_done
 from wtmo.local.due import LeftOut, Plan, Run, plan
+
+if TYPE_CHECKING:
+    from wtmo.graph.model import Dag
 
 MONDAY = dt.date(2026, 6, 1)
 NOW = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
@@ -32,7 +39,7 @@ def dag(dag_id: str, schedule: Any, *sensors: tuple[str, str, timedelta], start:
 
 
 def planned(*dags: DAG, day: dt.date = MONDAY, now: dt.datetime = NOW) -> Plan:
-    return plan({each.dag_id: each for each in dags}, day, now=now)
+    return plan({each.dag_id: each for each in dags}, described(dags, Path(__file__).parent), day, now=now)
 
 
 def dates(found: list[Run]) -> list[tuple[str, str]]:
@@ -169,6 +176,57 @@ def test_a_run_that_is_not_over_yet_is_waited_for_in_vain() -> None:
     found = planned(week, daily, now=dt.datetime(2026, 6, 8, 1, tzinfo=dt.UTC))
     assert dates(found.before) == [("daily", "2026-06-07T01:00")]
     assert planned(week, daily, now=dt.datetime(2026, 6, 7, 23, tzinfo=dt.UTC)).before == []
+
+
+def test_a_sensor_may_wait_for_runs_that_a_function_names() -> None:
+    months = dag("d", "0 4 * * *")
+    with months:
+        ExternalTaskSensor(
+            task_id="s",
+            external_dag_id="root",
+            execution_date_fn=lambda date: [date.replace(hour=0), date.replace(hour=1)],
+        )
+    found = planned(months, dag("root", "@hourly"))
+    assert dates(found.waits["d"]) == [("root", "2026-06-01T00:00"), ("root", "2026-06-01T01:00")]
+    assert dates(found.runs) == [
+        ("d", "2026-06-01T04:00"),
+        ("root", "2026-06-01T00:00"),
+        ("root", "2026-06-01T01:00"),
+    ]
+
+
+def test_a_sensor_of_which_the_run_cannot_be_told_leaves_its_dag_out() -> None:
+    some = dag("d", "0 4 * * *")
+    with some:
+        ExternalTaskSensor(task_id="s", external_dag_id="root", execution_date_fn=lambda date: 1 / 0)
+    (left,) = planned(some, dag("root", "@hourly")).left_out
+    assert (left.dag, left.known) == ("d", False)
+    assert "s waits in vain: which run it waits for can't be told: ZeroDivisionError" in left.reason
+
+
+def test_a_marker_waits_for_nothing() -> None:
+    some = dag("d", "0 4 * * *")
+    with some:
+        mark(some.get_task("t"), {"bqetl_theirs": "wait_for_t"})
+    found = planned(some)
+    assert (dates(found.runs), found.left_out, found.waits) == ([("d", "2026-06-01T04:00")], [], {})
+
+
+def test_what_is_known_of_the_dags_is_of_the_day(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    some = dag("d", "@daily")
+    asked: list[str] = []
+
+    def own_dags(*, date: str) -> dict[str, Dag]:
+        asked.append(date)
+        return described([some], Path(__file__).parent)
+
+    monkeypatch.setattr(due, "load_dags", lambda: {"d": some})
+    monkeypatch.setattr(due, "own_dags", own_dags)
+    out = tmp_path / "plan.json"
+    monkeypatch.setattr(sys, "argv", ["due", "--date", "2025-06-02", "--out", str(out)])
+    assert due.main() == 0
+    assert dates(Plan.from_json(out.read_text()).runs) == [("d", "2025-06-02T00:00")]
+    assert asked == ["2025-06-02"]
 
 
 def test_some_dags_alone_take_what_they_wait_for_as_done() -> None:
