@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import yaml
+from jinja2.sandbox import SandboxedEnvironment
 
 from utils.errors import WtmoError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
 MACROS = Path(__file__).parent / "checks"
@@ -135,12 +136,14 @@ class Checkout:
     def render(self, path: Path, variables: Mapping[str, Any] | None = None) -> str:
         """The SQL of a Jinja file. ``is_init()`` is False, as in every run that is not an initialisation.
 
-        ``checks.sql`` also sees the macros of ``utils/bqetl/checks/`` by their names.
+        ``checks.sql`` also sees the macros of ``utils/bqetl/checks/`` by their names. A file is text of others: Jinja's sandbox keeps
+        it from Python's inner names, by which it could run code here.
 
-        :raises WtmoError: with file and line, for a syntax error or a variable that is not defined.
+        :raises WtmoError: with file and line, for a syntax error, a variable that is not defined, what the sandbox refuses, or whatever
+            an expression raises.
         """
-        environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader([path.parent, self.root, MACROS]),
+        environment = SandboxedEnvironment(
+            loader=_Files([path.parent, self.root, MACROS], within=self._homes(path)),
             undefined=jinja2.StrictUndefined,
             autoescape=jinja2.select_autoescape(),  # escapes HTML only, so not SQL
             keep_trailing_newline=True,
@@ -151,13 +154,38 @@ class Checkout:
                 macros = environment.get_template("macros.jinja").make_module(names)
                 names |= {name: value for name, value in vars(macros).items() if not name.startswith("_")}
             return environment.get_template(path.name).render(names)
+        except WtmoError:
+            raise
         except jinja2.TemplateSyntaxError as error:
             raise WtmoError(f"{error.filename or self.shown(path)}:{error.lineno}: {error.message}") from error
         except jinja2.TemplateNotFound as error:
             raise WtmoError(f"{self.shown(path)}: the file it includes does not exist: {error.name}") from error
-        except jinja2.UndefinedError as error:
+        except jinja2.TemplateRuntimeError as error:
             line = _template_line(error.__traceback__, path)
             raise WtmoError(f"{self.shown(path)}{line}: {error.message}") from error
+        except Exception as error:
+            # An expression of the file can raise anything that Python does: a division by zero, an endless recursion.
+            line = _template_line(error.__traceback__, path)
+            raise WtmoError(f"{self.shown(path)}{line}: {type(error).__name__}: {error}") from error
+
+    def _homes(self, path: Path) -> list[Path]:
+        """Where the files may lie that a file of this path is made of, links followed."""
+        own = self.root if path.is_relative_to(self.root) else path.parent
+        return [own.resolve(), self.root.resolve(), MACROS.resolve()]
+
+
+class _Files(jinja2.FileSystemLoader):
+    """Files of some folders; a link out of the checkout, to a file of the machine, is refused."""
+
+    def __init__(self, folders: Sequence[Path], *, within: Sequence[Path]) -> None:
+        super().__init__(folders)
+        self._within = within
+
+    def get_source(self, environment: jinja2.Environment, template: str) -> tuple[str, str, Callable[[], bool]]:
+        source, filename, is_current = super().get_source(environment, template)
+        if not any(Path(filename).resolve().is_relative_to(home) for home in self._within):
+            raise WtmoError(f"{filename} is a link to a file outside of the checkout", fix="put the file itself there")
+        return source, filename, is_current
 
 
 def split_statements(sql: str) -> list[str]:

@@ -103,6 +103,68 @@ def test_a_template_error_names_file_and_line(checkout: Checkout, text: str, mes
     assert message in error.value.what
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ is_init.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os.system('touch ' ~ marker) }}",
+        "{{ self._TemplateReference__context.environment.globals }}",
+        "{{ ('{0.__class__.__mro__}').format('') }}",
+        "{% set f = ''|attr('__class__') %}{{ f.__mro__ }}",
+    ],
+)
+@pytest.mark.parametrize("name", ["query.sql", "checks.sql"])
+def test_a_file_can_not_reach_python(checkout: Checkout, name: str, text: str) -> None:
+    marker = checkout.root / "ran"
+    with pytest.raises(WtmoError, match=rf"{name}:2: .*(unsafe|is undefined|has no attribute)"):
+        checkout.render(write(checkout, name, f"SELECT\n{text}"), NAMES | {"marker": str(marker)})
+    assert not marker.exists()
+
+
+def test_a_macro_can_not_reach_python(checkout: Checkout) -> None:
+    text = "{{ is_unique._func.__globals__ }}"
+    with pytest.raises(WtmoError, match=r"checks.sql:1: .*unsafe"):
+        checkout.render(write(checkout, "checks.sql", text), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a\n{{ 1 / 0 }}", "query.sql:2: ZeroDivisionError"),
+        ("{{ 1 + 'a' }}", "query.sql:1: TypeError"),
+        ("{% include 'query.sql' %}", "query.sql:1: RecursionError"),
+        ("{% for _ in range(100001) %}{% endfor %}", "query.sql:1: OverflowError"),
+    ],
+)
+def test_what_an_expression_raises_names_file_and_line(checkout: Checkout, text: str, message: str) -> None:
+    with pytest.raises(WtmoError) as error:
+        checkout.render(write(checkout, "query.sql", text))
+    assert message in error.value.what
+
+
+def test_a_link_out_of_the_checkout_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "checkout" / FOLDER
+    folder.mkdir(parents=True)
+    secret = tmp_path / "secret.sql"
+    secret.write_text("password")
+    checkout = Checkout(tmp_path / "checkout")
+    (folder / "query.sql").symlink_to(secret)
+    (folder / "script.sql").write_text("{% include 'query.sql' %}")
+    for name in ("query.sql", "script.sql"):
+        with pytest.raises(WtmoError, match="outside of the checkout"):
+            checkout.render(folder / name)
+    (folder.parent / "linked").symlink_to(tmp_path)
+    with pytest.raises(WtmoError, match="outside of the checkout"):
+        checkout.render(folder.parent / "linked" / "secret.sql")
+    # A checkout that is itself reached by a link, a link within it, and a file that was named outside of it are not.
+    (tmp_path / "link").symlink_to(tmp_path / "checkout")
+    (folder / "own.sql").write_text("SELECT 1")
+    (folder / "other.sql").symlink_to("own.sql")
+    assert Checkout(tmp_path / "link").render(tmp_path / "link" / FOLDER / "other.sql") == "SELECT 1"
+    assert checkout.render(secret) == "password"
+
+
 def test_schema_and_metadata_are_read(checkout: Checkout) -> None:
     write(checkout, "metadata.yaml", "friendly_name: Clients\nbigquery:\n  clustering:\n    fields: [a]\n")
     write(checkout, "schema.yaml", "fields:\n- {name: a, type: STRING, description: The a.}\n- {name: b, type: DATE}\n")
