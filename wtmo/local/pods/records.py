@@ -3,11 +3,12 @@
 Pods come and go; this file stays. Names of variables and secrets only, never a value; arguments as the pod states them::
 
     {"name": "...", "namespace": "default", "uid": "...", "labels": {...}, "phase": "Succeeded", "reason": null,
-     "created": "2026-06-01T00:00:00Z", "ended": "2026-06-01T00:00:05Z",
+     "fault": "", "created": "2026-06-01T00:00:00Z", "ended": "2026-06-01T00:00:05Z",
      "containers": [{"name": "base", "image": "...", "stand_in": "recorder", "argv": ["..."], "environment": ["A"],
                      "secrets": [{"variable": "B", "secret": "s", "key": "k"}], "started": "...", "ended": "...",
                      "exit_code": 0}]}
 
+``fault`` is what it was to meet (:mod:`wtmo.local.pods.faults`), asked for or by chance.
 ``stand_in`` is the name of the program that ran (``bqetl``, ``recorder``, ``own command``), null if the image is unknown;
 ``started``, ``ended`` and ``exit_code`` are null for a container that never ran or never ended.
 """
@@ -18,6 +19,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from wtmo.local.pods.events import timestamp
+from wtmo.local.pods.faults import ANNOTATION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,7 @@ def append(state: Path, pod: dict[str, Any], containers: list[Container]) -> Non
         "labels": metadata["labels"],
         "phase": status["phase"],
         "reason": status.get("reason"),
+        "fault": (metadata.get("annotations") or {}).get(ANNOTATION, ""),
         "created": metadata["creationTimestamp"],
         "ended": timestamp(),
         "containers": [container.record() for container in containers],

@@ -56,7 +56,6 @@ class Watch:
         self._active: set[str] = set()
         self._acted: set[str] = set()
         self._marked: set[str] = set()
-        self._fault: dict[str, str] = {}
         self.kills: dict[str, int] = {}
 
     def start(self, date: str) -> None:
@@ -107,8 +106,6 @@ class Watch:
         self._last_active |= dict.fromkeys(self._active, now)
         for pod in pods:
             self._pods[pod.metadata.uid] = pod
-            annotation = (pod.metadata.annotations or {}).get(faults.ANNOTATION, "")
-            self._fault[pod.metadata.uid] = annotation
 
     def _act(self) -> None:
         """What the plan has a person do, to a task that has run for a look or two."""
@@ -159,7 +156,7 @@ class Watch:
 
     def faults(self) -> dict[str, int]:
         """How many pods met which fault."""
-        return dict(Counter(name for name in self._fault.values() if name))
+        return dict(Counter(run.fault for run in self._pod_runs() if run.fault))
 
     def evidence(self) -> Evidence:
         """All that was found."""
@@ -192,6 +189,7 @@ class Watch:
                     "labels": pod.metadata.labels,
                     "phase": pod.status.phase,
                     "reason": pod.status.reason,
+                    "fault": (pod.metadata.annotations or {}).get(faults.ANNOTATION, ""),
                     "created": pod.metadata.creation_timestamp.isoformat(),
                     "ended": None,
                 },
@@ -205,7 +203,8 @@ class Watch:
                 try_number=int(each["labels"].get("airflow-try", 0)),
                 phase=each["phase"],
                 reason=each["reason"],
-                fault=self._fault.get(uid, ""),
+                # Not what was seen of it: a pod whose image is missing is gone between two looks.
+                fault=each["fault"],
                 created=_epoch(each["created"]),
                 active_until=max([*seen, *ended], default=_epoch(each["created"])),
             )

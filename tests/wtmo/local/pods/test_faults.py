@@ -11,6 +11,7 @@ from kubernetes import client
 
 from tests.wtmo.local.pods.support import NAMESPACE, PodServer, eventually, gone, log_of, phase, pod, run
 from wtmo.errors import WtmoError
+from wtmo.local.pods import records
 from wtmo.local.pods.faults import ANNOTATION, KNOBS, Chance, parse
 
 if TYPE_CHECKING:
@@ -156,6 +157,13 @@ def test_oom(api: client.CoreV1Api) -> None:
     state = ended.status.container_statuses[0].state.terminated
     assert (ended.status.phase, state.exit_code, state.reason) == ("Failed", 137, "OOMKilled")
     assert log_of(api, "oom") == b"begun\n"
+
+
+def test_the_record_of_a_pod_names_its_fault(server: PodServer, api: client.CoreV1Api) -> None:
+    run(api, faulty("recorded-fault", "oom=0.1", "import time; time.sleep(600)"))
+    run(api, pod("recorded-none", "pass"))
+    found = {record["name"]: record["fault"] for record in records.read(server.state)}
+    assert (found["recorded-fault"], found["recorded-none"]) == ("oom=0.1", "")
 
 
 def test_evicted(api: client.CoreV1Api) -> None:
