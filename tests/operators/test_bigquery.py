@@ -656,6 +656,7 @@ def test_a_retry_with_other_sql_cancels_the_running_job_and_starts_its_own(wareh
 def test_a_failed_job_of_another_try_is_not_reused(warehouse: Warehouse) -> None:
     arguments, lost, deferred = running(warehouse)
     asyncio.run(rebuilt(deferred.trigger).on_kill())
+    assert ended(warehouse)
     retry = Try(warehouse, arguments, store=lost.store, number=2).start()
     assert retry.trigger.jobs[0]["job_id"] != deferred.trigger.jobs[0]["job_id"]
     asyncio.run(rebuilt(retry.trigger).on_kill())

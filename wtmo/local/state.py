@@ -152,11 +152,25 @@ def marked_processes(marker: str) -> Iterator[psutil.Process]:
                 yield process
 
 
+_PORTS = range(10_000, 32_768)
+"""Below those that Linux and macOS give to connections: one of these could take a port between its choice and its use."""
+
+
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on now, of :data:`_PORTS`, by chance: platforms start beside one another.
+
+    A process gets none twice.
+    """
+    while True:
+        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def check_port(port: int) -> None:

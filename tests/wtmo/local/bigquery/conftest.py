@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from wtmo.local.bigquery.protos import service
 from wtmo.local.bigquery.query import Outcome, QueryRun, TableLocks, dataset_resource
 from wtmo.local.bigquery.storage import Storage, TableRef
 from wtmo.local.bigquery.values import row_to_json
+from wtmo.local.state import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -88,12 +88,6 @@ def engine(tmp_path: Path, pool: EvaluatorPool) -> Iterator[Engine]:
     storage.create_dataset(PROJECT, "ds", dataset_resource(PROJECT, "ds", {}))
     yield Engine(storage, pool)
     storage.close()
-
-
-def free_port() -> int:
-    with contextlib.closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -17,6 +17,7 @@ import pytest
 from utils.config import ROOT
 from wtmo.local import tls
 from wtmo.local.services.outbox import read_outbox
+from wtmo.local.state import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,12 +73,6 @@ class Program:
         url = f"http://127.0.0.1:{self.ports['fivetran']}/v1/connections/slow"
         data: dict[str, object] = httpx.get(url, auth=("k", "s")).raise_for_status().json()["data"]
         return data
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
