@@ -264,7 +264,6 @@ class Dag(_Data):
         parameter, by name.
     :param groups: parent of each task group.
     :param deadline: whether it has a deadline alert.
-    :param serialized: SHA-256 of the serialized DAG without its file's location: the DAG's version.
     """
 
     dag_id: str
@@ -283,7 +282,6 @@ class Dag(_Data):
     params: dict[str, Json] = field(default_factory=dict)
     groups: dict[str, str | None] = field(default_factory=dict)
     deadline: bool = False
-    serialized: str = ""
     tasks: tuple[Task, ...] = ()
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -49,8 +48,7 @@ def describe_dag(dag: DAG, day: datetime, bundle: str, file: str, lines: Mapping
 
     :param day: for which dates are worked out, midnight in UTC.
     """
-    serialized = json.loads(json.dumps(DagSerialization.to_dict(dag)))
-    stored = DagSerialization.from_dict(serialized)
+    stored = DagSerialization.from_dict(json.loads(json.dumps(DagSerialization.to_dict(dag))))
     tasks = list(dag.tasks)
     bounds = shape.effective_dates(dag.start_date, dag.end_date, tasks)
     start, end = (datetime.fromisoformat(each) if each else None for each in bounds.values())
@@ -79,7 +77,6 @@ def describe_dag(dag: DAG, day: datetime, bundle: str, file: str, lines: Mapping
             if key is not None and group.parent_group
         },
         deadline=bool(getattr(dag, "deadline", None)),
-        serialized=_digest(serialized),
         tasks=tuple(sorted((describe_task(task, renderer, lines) for task in tasks), key=lambda task: task.task_id)),
     )
 
@@ -102,10 +99,3 @@ def _schedule(timetable: Any, stored: Any) -> dict[str, Any]:
         return found
     assets = sorted({(asset.name, asset.uri) for _, asset in condition.iter_assets()})
     return found | {"assets": [{"name": name, "uri": uri} for name, uri in assets]}
-
-
-def _digest(serialized: dict[str, Any]) -> str:
-    own = {
-        name: value for name, value in serialized["dag"].items() if "fileloc" not in name and not name.startswith("_")
-    }
-    return hashlib.sha256(json.dumps(serialized | {"dag": own}, sort_keys=True).encode()).hexdigest()
