@@ -163,14 +163,19 @@ def free_port() -> int:
     """A port of loopback that nobody listens on now, of :data:`_PORTS`, by chance: platforms start beside one another.
 
     A process gets none twice.
+
+    :raises WtmoError: none was found in a thousand tries.
     """
-    while True:
+    for _ in range(1000):
         port = _PORTS[secrets.randbelow(len(_PORTS))]
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _given:
                 _given.add(port)
                 return port
+    raise WtmoError(
+        f"no free port was found on 127.0.0.1 between {_PORTS[0]} and {_PORTS[-1]}", fix="end what holds them: ss -ltnp"
+    )
 
 
 def check_port(port: int) -> None:

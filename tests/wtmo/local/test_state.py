@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from wtmo.errors import WtmoError
+from wtmo.local import state
 from wtmo.local.guard import sweep
 from wtmo.local.state import PlatformRecord, ServiceRecord, State, check_port, free_port, marked_processes
 
@@ -65,6 +66,17 @@ def test_a_port_in_use_is_refused_with_its_holder() -> None:
             check_port(port)
     assert "PORT=" in (refused.value.fix or "")
     check_port(free_port())
+
+
+@pytest.mark.loopback
+def test_free_ports_differ_and_are_not_those_of_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "_PORTS", range(10_000, 10_200))
+    found = [free_port() for _ in range(20)]
+    assert len(set(found)) == 20
+    assert set(found) <= set(state._PORTS)
+    monkeypatch.setattr(state, "_given", set(state._PORTS))
+    with pytest.raises(WtmoError, match="no free port"):
+        free_port()
 
 
 def test_sweep_kills_what_carries_the_marker_with_its_orphans_and_nothing_else() -> None:
