@@ -47,7 +47,7 @@ from google.cloud import bigquery
 from utils.bqetl import flags, plans
 from utils.bqetl import jobs as bqetl_jobs
 from utils.bqetl.source import opened
-from utils.config import CONNECTIONS, LocalCloud, QueryTasks
+from utils.config import CONNECTIONS, QueryTasks
 from utils.constants import BIGQUERY_JOBS_KEY
 from utils.deadlines import time_left
 from utils.errors import WtmoError
@@ -326,7 +326,6 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         queries = plan.stages[progress.stage]
         if progress.stage == 0:
             _Note(context).write(progress.key, plan, self.location)
-        self._prepare(plan, progress.stage)
         labels = self._labels(context["ti"])
         started: list[bigquery.QueryJob] = []
         for query in queries:
@@ -420,19 +419,6 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         tier = impact_tier(dag.tags) if dag else None
         ids = (ti.dag_id, ti.task_id, ti.run_id, str(ti.try_number), self.owner, tier or "")
         return bqetl_jobs.airflow_labels(dict(zip(bqetl_jobs.AIRFLOW_LABELS.values(), ids, strict=True)))
-
-    def _prepare(self, plan: plans.Plan, stage: int) -> None:
-        """Make what other jobs of production have made before: offline only, as the stand-in of the image does."""
-        query, is_last = plan.stages[stage][0], stage + 1 == len(plan.stages)
-        if not LocalCloud().bigquery_url or query.config.dry_run:
-            return
-        client = self._client(query.project)
-        if not is_last:
-            bqetl_jobs.create_temporary_dataset(client, plan.temporary[0].rpartition(".")[0], retry=RETRY)
-        elif plan.destination and (
-            done := bqetl_jobs.create_destination(client, plan.folder, query.config, retry=RETRY)
-        ):
-            self.log.info(done)
 
     def _submit(self, query: plans.Query, key: str, labels: dict[str, str]) -> bigquery.QueryJob:
         """Start the job, or find the one that has its id."""

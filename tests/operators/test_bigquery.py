@@ -32,6 +32,7 @@ from operators import bigquery as native
 from operators import gcp_container_operator
 from operators.bigquery import BigQueryJobError, BigQueryJobsTrigger, BigQueryRunBqetlOperator, BigQueryUsageError
 from operators.gcp_container_operator import GKEPodOperator
+from utils.bqetl.flags import TEMPORARY_DATASET
 from utils.config import ROOT
 from utils.labels import label_value
 from utils.retries import rule_of
@@ -59,15 +60,22 @@ def _healthy(url: str) -> bool:
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def served_checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkout whose tables the local BigQuery makes as they are described: a link to that of the test."""
+    return tmp_path_factory.mktemp("served") / "checkout"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory, served_checkout: Path) -> Iterator[str]:
     """A local BigQuery whose jobs run long enough to be waited for."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("bigquery")
     command = [sys.executable, "-m", "wtmo.local.bigquery", "--port", str(port), "--state", str(folder / "state")]
+    command += ["--min-running", "0.2", "--checkout", str(served_checkout), "--scratch", TEMPORARY_DATASET]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen([*command, "--min-running", "0.2"], cwd=ROOT, stderr=log)
+        server = subprocess.Popen(command, cwd=ROOT, stderr=log)
     address = f"http://127.0.0.1:{port}"
     try:
         end = time.monotonic() + 60
@@ -111,7 +119,9 @@ class Warehouse:
 
 
 @pytest.fixture
-def warehouse(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+def warehouse(url: str, served_checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    served_checkout.unlink(missing_ok=True)
+    served_checkout.symlink_to(tmp_path)
     connection = {"conn_type": "google_cloud_platform", "extra": {"project": PROJECT, "is_anonymous": True}}
     monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_SHARED_PROD", json.dumps(connection))
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", url)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from utils.bqetl.flags import TEMPORARY_DATASET
 from utils.config import WAREHOUSE_PROJECT
 from utils.secrets import development_values
 from wtmo.local import airflow, gcs, postgres
@@ -118,6 +119,7 @@ def stand_ins(state: State, ports: Ports, environment: dict[str, str], supplies:
     bigquery = program(
         "bigquery",
         *("--port", str(ports.bigquery), "--storage-url", gcs_url, "--checkout", str(supplies.checkout)),
+        *("--scratch", TEMPORARY_DATASET),
         # A job that takes no time is never waited for: half a second makes operators really defer.
         *("--min-running", "0.5"),
     )

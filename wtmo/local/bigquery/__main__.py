@@ -20,6 +20,7 @@ from .googlesql import THREAD_STACK, EvaluatorPool, compiled_module
 from .jobs import Jobs
 from .rest import MAX_UPLOAD, Api, errors_as_json
 from .storage import Storage
+from .writes import make_dataset
 
 log = logging.getLogger("wtmo.local.bigquery")
 
@@ -64,11 +65,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder in bigquery-etl's layout, whose views, functions and tables queries find (default: none)",
     )
+    parser.add_argument(
+        "--scratch",
+        metavar="PROJECT.DATASET",
+        help="dataset for intermediate results, to make at the start where it is missing (default: none)",
+    )
     return parser
 
 
 async def _serve(options: argparse.Namespace) -> None:
     storage = Storage(options.state / "bigquery.sqlite", Definitions(options.checkout) if options.checkout else None)
+    if options.scratch:
+        with storage.transaction():
+            make_dataset(storage, *options.scratch.split("."))
     pool = EvaluatorPool(options.instances)
     jobs = Jobs(
         storage, pool, min_running=options.min_running, workers=options.instances + 2, storage_url=options.storage_url

@@ -9,13 +9,15 @@ the REST API and ``INFORMATION_SCHEMA`` do not list them.
 ``udf.sql``                                     its CREATE FUNCTION of that name
 ``schema.yaml``, and ``metadata.yaml``          a table without rows, partitioned as the latter says
 ==============================================  =====================================================================
+
+A query that writes such a table makes it first, as described, and is stored with it (:func:`wtmo.local.bigquery.writes.as_described`).
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from utils.errors import WtmoError
 
@@ -24,6 +26,7 @@ from .errors import BigQueryError, invalid_query
 from .storage import Resource, Table, TableRef
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 NO_ID = 0
@@ -69,6 +72,18 @@ class Definitions:
         except (WtmoError, BigQueryError) as error:
             raise invalid_query(f"{folder.relative_to(self._root)}/schema.yaml: {error}") from error
 
+    def has_dataset(self, ref: TableRef) -> bool:
+        """Whether the checkout has a folder for the dataset of a table."""
+        folder = self._folder(ref)
+        return folder is not None and folder.parent.is_dir()
+
+    def layout(self, ref: TableRef) -> Resource:
+        """``timePartitioning`` and ``clustering`` that a table's ``metadata.yaml`` asks for; empty where it asks for neither."""
+        from utils.bqetl.checkout import TableFolder
+
+        folder = self._folder(ref)
+        return _layout(TableFolder(folder).metadata) if folder else {}
+
     def _folder(self, ref: TableRef) -> Path | None:
         """The folder of a name; None where the name is none that a folder has."""
         return self._root.joinpath("sql", *ref) if all(map(_NAME.fullmatch, ref)) else None
@@ -88,11 +103,28 @@ def _resource(folder: Path, changed: tuple[int, ...]) -> Resource:
     from utils.bqetl.checkout import TableFolder
 
     described = TableFolder(folder)
-    fields = values.checked_schema(described.schema)
-    layout = (described.metadata.get("bigquery") or {}).get("time_partitioning")
-    resource: Resource = {"schema": {"fields": fields}}
-    if layout:
-        partitioning = {"type": str(layout.get("type") or "day").upper(), "field": layout.get("field")}
-        resource["timePartitioning"] = {key: value for key, value in partitioning.items() if value}
-        resource["requirePartitionFilter"] = bool(layout.get("require_partition_filter"))
-    return resource
+    metadata = described.metadata
+    partitioning = (metadata.get("bigquery") or {}).get("time_partitioning") or {}
+    return {
+        "schema": {"fields": values.checked_schema(described.schema)},
+        "friendlyName": metadata.get("friendly_name"),
+        "description": metadata.get("description"),
+        "requirePartitionFilter": bool(partitioning.get("require_partition_filter")),
+        **_layout(metadata),
+    }
+
+
+def _layout(metadata: Mapping[str, Any]) -> Resource:
+    asked = metadata.get("bigquery") or {}
+    layout: Resource = {}
+    if declared := asked.get("time_partitioning"):
+        days = declared.get("expiration_days")
+        partitioning = {
+            "type": str(declared.get("type") or "day").upper(),
+            "field": declared.get("field"),
+            "expirationMs": str(int(days * 24 * 60 * 60 * 1000)) if days else None,
+        }
+        layout["timePartitioning"] = {key: value for key, value in partitioning.items() if value}
+    if columns := (asked.get("clustering") or {}).get("fields"):
+        layout["clustering"] = {"fields": list(columns)}
+    return layout

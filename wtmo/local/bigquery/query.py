@@ -19,7 +19,17 @@ from .protos import nodes, service
 from .routines import routine_resource
 from .storage import ANONYMOUS_DATASET, Part, TableRef, now_ms
 from .syntax import quoted
-from .writes import Destination, change_schema, check_table, split_rows, table_resource, touch, write_rows
+from .writes import (
+    Destination,
+    as_described,
+    change_schema,
+    check_table,
+    dataset_resource,
+    split_rows,
+    table_resource,
+    touch,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -260,7 +270,7 @@ class QueryRun:
         if self._configuration.get("destinationTable"):
             outcome.written = len(rows.rows)
         with self._locks.hold(destination.ref), self._storage.transaction():
-            write_rows(self._storage, destination, rows.fields, rows.rows)
+            write_rows(self._storage, as_described(self._storage, destination), rows.fields, rows.rows)
             finish(outcome)
 
     def _destination(self) -> Destination:
@@ -672,13 +682,6 @@ def view_schema(binder: Binder, ref: TableRef, sql: str) -> tuple[list[Field], l
     """
     rows, references = binder.nested(ref.project, with_rows=False).run_view(sql)
     return rows.fields, references
-
-
-def dataset_resource(project: str, dataset: str, properties: Resource) -> Resource:
-    """The resource of a new dataset."""
-    now = str(now_ms())
-    reference = {"projectId": project, "datasetId": dataset}
-    return {"location": "US", **properties, "datasetReference": reference, "creationTime": now, "lastModifiedTime": now}
 
 
 def _words(kind: str) -> str:

@@ -20,7 +20,7 @@ from .googlesql import Cancellation
 from .jobs import to_json
 from .partitions import Partitioning, parts_key, split_decorator
 from .protos import service
-from .query import dataset_resource, view_schema
+from .query import view_schema
 from .rewrites import USER
 from .storage import Part, TableRef, etag, now_ms
 
@@ -173,7 +173,7 @@ class Api:
                 f'Invalid dataset ID "{dataset}". '
                 "Dataset IDs must be alphanumeric (plus underscores) and must be at most 1024 characters long."
             )
-        resource = dataset_resource(project, dataset, {k: v for k, v in body.items() if k not in _READ_ONLY})
+        resource = writes.dataset_resource(project, dataset, {k: v for k, v in body.items() if k not in _READ_ONLY})
         await asyncio.to_thread(self._storage.create_dataset, project, dataset, resource)
         return web.json_response(_dataset_json(resource))
 

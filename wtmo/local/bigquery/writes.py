@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import values
-from .errors import already_exists, invalid, not_found
+from .errors import BigQueryError, already_exists, invalid, not_found
 from .partitions import Partitioning, find_field, parts_key, split_decorator
 from .protos import service
 from .storage import WHOLE, Part, TableRef, etag, now_ms
@@ -71,6 +71,13 @@ class Destination:
         )
 
 
+def dataset_resource(project: str, dataset: str, properties: Resource) -> Resource:
+    """The resource of a new dataset."""
+    now = str(now_ms())
+    reference = {"projectId": project, "datasetId": dataset}
+    return {"location": "US", **properties, "datasetReference": reference, "creationTime": now, "lastModifiedTime": now}
+
+
 def table_resource(ref: TableRef, location: str, **properties: Any) -> Resource:
     """The resource of a new table or view."""
     now = str(now_ms())
@@ -83,6 +90,34 @@ def table_resource(ref: TableRef, location: str, **properties: Any) -> Resource:
         "location": location,
     }
     return resource | {key: value for key, value in properties.items() if value is not None}
+
+
+def as_described(storage: Storage, destination: Destination) -> Destination:
+    """Make what a deployment has made in production before a query writes to it for the first time, if the checkout describes it.
+
+    That is the dataset, and the table of a ``schema.yaml``. Where there is only a ``metadata.yaml``, the query makes the table, with
+    its partitioning and clustering unless the job names others. Call it inside a transaction.
+
+    :return: the destination, with the layout that the query is to give it.
+    :raises BigQueryError: the files are wrong.
+    """
+    definitions, ref = storage.definitions, destination.ref
+    if definitions is None or not definitions.has_dataset(ref) or storage.find_table(ref):
+        return destination
+    make_dataset(storage, ref.project, ref.dataset)
+    if described := definitions.table(ref):
+        location = storage.dataset(ref.project, ref.dataset)["location"]
+        storage.create_table(ref, table_resource(ref, location, **described.resource))
+        return destination
+    return replace(destination, layout={**definitions.layout(ref), **destination.layout})
+
+
+def make_dataset(storage: Storage, project: str, dataset: str) -> None:
+    """Make a dataset that may be there already."""
+    try:
+        storage.dataset(project, dataset)
+    except BigQueryError:
+        storage.create_dataset(project, dataset, dataset_resource(project, dataset, {}))
 
 
 def write_rows(storage: Storage, destination: Destination, fields: list[Field], rows: Sequence[Any]) -> Table:

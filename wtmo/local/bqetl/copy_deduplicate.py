@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from utils.bqetl.jobs import TEMPORARY, create_temporary_dataset, rows_written
+from utils.bqetl.jobs import TEMPORARY, rows_written
 from wtmo.errors import WtmoError
 from wtmo.local.bqetl.warehouse import QueryError, say
 
@@ -211,9 +211,6 @@ class CopyDeduplicate:
             live=f"{self.project}.{partition.live}", not_automation=NOT_AUTOMATION if tagged else ""
         )
         if self.slices > 1 and not self.options.dry_run:
-            name = self.options.temp_dataset
-            with self.warehouse.explaining(f"creating {name}"):
-                create_temporary_dataset(self.warehouse.client(self.project), name, retry=self.warehouse.retry)
             partition.parts = [f"{self.options.temp_dataset}.dedup_{uuid.uuid4().hex}" for _ in range(self.slices)]
 
     @_noting_errors

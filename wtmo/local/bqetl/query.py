@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from utils.bqetl.jobs import (
-    create_destination,
-    create_temporary_dataset,
     describe,
     job_config,
     put_descriptions_back,
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 
     from google.cloud import bigquery
 
-    from utils.bqetl.checkout import Checkout, TableFolder
+    from utils.bqetl.checkout import Checkout
     from wtmo.local.bqetl.warehouse import Warehouse
 
 
@@ -42,8 +40,6 @@ def run(options: argparse.Namespace, checkout: Checkout, warehouse: Warehouse) -
     refuse_legacy_sql(options)
     plan = plan_query(options, checkout)
     ((query,),) = plan.stages
-    if plan.destination and not options.dry_run:
-        _prepare(plan.folder, query, warehouse)
     _execute(query, options, warehouse)
     if plan.destination and plan.describes:
         what = f"putting the descriptions of {plan.folder.dataset}/{plan.folder.table}/schema.yaml back"
@@ -80,14 +76,10 @@ def run_multipart(options: argparse.Namespace, checkout: Checkout, warehouse: Wa
         _tell(part, job, warehouse)
 
     project = parts[0].project
-    if plan.temporary:
-        with warehouse.explaining(f"creating {options.temp_dataset}"):
-            create_temporary_dataset(warehouse.client(project), options.temp_dataset, retry=warehouse.retry)
     try:
         with ThreadPoolExecutor(options.parallelism) as pool:
             list(pool.map(run_part, parts))
         for (join,) in rest:
-            _prepare(plan.folder, join, warehouse)
             _execute(join, options, warehouse)
     finally:
         warehouse.delete_tables(plan.temporary, project=project)
@@ -119,13 +111,6 @@ def _tell(query: Query, job: bigquery.QueryJob, warehouse: Warehouse) -> None:
         name = f"{table.project}.{table.dataset_id}.{table.table_id}"
         if warehouse.table(name, project=query.project) is None:
             say(f"{query.title}: {name} is not there; read without rows, with the columns of its schema.yaml")
-
-
-def _prepare(folder: TableFolder, query: Query, warehouse: Warehouse) -> None:
-    destination = query.config.destination
-    with warehouse.explaining(f"creating {destination.dataset_id}.{destination.table_id}"):
-        if done := create_destination(warehouse.client(query.project), folder, query.config, retry=warehouse.retry):
-            say(done)
 
 
 def shown_rows(rows: Sequence[dict[str, Any]], style: str) -> str:

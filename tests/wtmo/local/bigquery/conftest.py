@@ -21,9 +21,10 @@ from google.cloud import bigquery
 
 from wtmo.local.bigquery.googlesql import EvaluatorPool
 from wtmo.local.bigquery.protos import service
-from wtmo.local.bigquery.query import Outcome, QueryRun, TableLocks, dataset_resource
+from wtmo.local.bigquery.query import Outcome, QueryRun, TableLocks
 from wtmo.local.bigquery.storage import Storage, TableRef
 from wtmo.local.bigquery.values import row_to_json
+from wtmo.local.bigquery.writes import dataset_resource
 from wtmo.local.state import free_port
 
 if TYPE_CHECKING:

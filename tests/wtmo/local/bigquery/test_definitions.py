@@ -10,8 +10,8 @@ import pytest
 from tests.wtmo.local.bigquery.conftest import PROJECT, Engine
 from wtmo.local.bigquery.definitions import Definitions
 from wtmo.local.bigquery.errors import BigQueryError
-from wtmo.local.bigquery.query import dataset_resource
 from wtmo.local.bigquery.storage import Storage, TableRef
+from wtmo.local.bigquery.writes import dataset_resource
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -150,6 +150,62 @@ def test_a_table_that_was_not_made_has_its_columns_and_no_rows(engine: Engine, w
     write("local-proj/ds/ingested_v1/schema.yaml", SCHEMA)
     write("local-proj/ds/ingested_v1/metadata.yaml", "bigquery: {time_partitioning: {type: day}}")
     assert engine.rows("SELECT day, _PARTITIONTIME FROM ds.ingested_v1") == []
+
+
+def written_to(dataset: str, table: str, **more: Any) -> dict[str, Any]:
+    """The configuration of a query that replaces what is there."""
+    return {
+        "destinationTable": {"projectId": PROJECT, "datasetId": dataset, "tableId": table},
+        "writeDisposition": "WRITE_TRUNCATE",
+        **more,
+    }
+
+
+def test_a_query_that_writes_a_described_table_makes_it_as_described(engine: Engine, write: Write) -> None:
+    write("local-proj/new_dataset/t_v1/schema.yaml", SCHEMA)
+    clustered = METADATA + "  clustering: {fields: [day]}\nfriendly_name: Some table\n"
+    write(
+        "local-proj/new_dataset/t_v1/metadata.yaml", clustered.replace("field: day", "field: day, expiration_days: 2")
+    )
+    engine.execute("SELECT DATE '2026-06-01' AS day", **written_to("new_dataset", "t_v1$20260601"))
+    made = engine.storage.table(TableRef(PROJECT, "new_dataset", "t_v1"))
+    assert [field["name"] for field in made.fields] == ["day", "counts"]
+    assert made.resource["timePartitioning"] == {"type": "DAY", "field": "day", "expirationMs": "172800000"}
+    assert made.resource["clustering"] == {"fields": ["day"]}
+    assert (made.resource["requirePartitionFilter"], made.resource["friendlyName"]) == (True, "Some table")
+    assert engine.stored(made.ref) == [("2026-06-01", [])]
+
+
+def test_a_described_table_that_is_there_stays_as_it_is(engine: Engine, write: Write) -> None:
+    engine.execute("CREATE TABLE ds.t_v1 AS SELECT 1 AS a")
+    write("local-proj/ds/t_v1/schema.yaml", SCHEMA)
+    engine.execute("SELECT 2 AS a", **written_to("ds", "t_v1", writeDisposition="WRITE_APPEND"))
+    assert engine.stored(TableRef(PROJECT, "ds", "t_v1")) == [("1",), ("2",)]
+
+
+def test_a_query_makes_a_table_of_which_only_the_layout_is_described(engine: Engine, write: Write) -> None:
+    write("local-proj/new_dataset/t_v1/metadata.yaml", METADATA)
+    engine.execute("SELECT DATE '2026-06-01' AS day, 1 AS n", **written_to("new_dataset", "t_v1"))
+    made = engine.storage.table(TableRef(PROJECT, "new_dataset", "t_v1"))
+    assert ([field["name"] for field in made.fields], made.resource["timePartitioning"]["field"]) == (
+        ["day", "n"],
+        "day",
+    )
+    by_month = {"type": "MONTH", "field": "day"}
+    write("local-proj/new_dataset/u_v1/metadata.yaml", METADATA)
+    engine.execute("SELECT DATE '2026-06-01' AS day", **written_to("new_dataset", "u_v1", timePartitioning=by_month))
+    assert engine.storage.table(TableRef(PROJECT, "new_dataset", "u_v1")).resource["timePartitioning"] == by_month
+
+
+def test_a_query_that_fails_or_only_plans_makes_nothing(engine: Engine, write: Write) -> None:
+    write("local-proj/new_dataset/t_v1/schema.yaml", SCHEMA)
+    into = written_to("new_dataset", "t_v1")
+    engine.analyze("SELECT DATE '2026-06-01' AS day", **into)
+    with pytest.raises(BigQueryError, match="as planned"):
+        engine.execute("SELECT DATE(ERROR('as planned')) AS day", **into)
+    with pytest.raises(BigQueryError, match="Not found: Dataset local-proj:other_dataset"):
+        engine.execute("SELECT 1 AS a", **written_to("other_dataset", "t_v1"))
+    assert [dataset["datasetReference"]["datasetId"] for dataset in engine.storage.datasets(PROJECT)] == ["ds"]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from utils.bqetl.flags import TEMPORARY_DATASET
 from wtmo.local.bqetl import cli
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def bigquery_url(tmp_path_factory: pytest.TempPathFactory, served_checkout: Path
         port = free.getsockname()[1]
     folder = tmp_path_factory.mktemp("bigquery")
     command = [sys.executable, "-m", "wtmo.local.bigquery", "--port", str(port), "--state", str(folder / "state")]
-    command += ["--checkout", str(served_checkout)]
+    command += ["--checkout", str(served_checkout), "--scratch", TEMPORARY_DATASET]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen(command, cwd=ROOT, stderr=log)
     url = f"http://127.0.0.1:{port}"

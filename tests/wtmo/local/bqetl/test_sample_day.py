@@ -80,7 +80,9 @@ def query(platform: Any, name: str, day: dt.date) -> str:
 
 
 @pytest.fixture
-def sample(platform: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def sample(platform: Any, served_checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    served_checkout.unlink()
+    served_checkout.symlink_to(SAMPLE / "bigquery-etl")
     monkeypatch.setenv("BQETL_CHECKOUT", str(SAMPLE / "bigquery-etl"))
     return platform
 
@@ -219,19 +221,19 @@ FROM ({tables})
 ALL = "SELECT * FROM `moz-fx-data-shared-prod.telemetry_stable.{}`"
 
 
-def test_views_of_production_s_kind_read_the_sample(sample: Any, checkout: Any, live: dict[dt.date, Any]) -> None:
+def test_views_of_production_s_kind_read_the_sample(platform: Any, checkout: Any, live: dict[dt.date, Any]) -> None:
     """Also those over versions of a ping that nobody sends any more, and columns that only views read."""
     day = next(iter(live))
-    copy(sample, day, "--only", "telemetry_live.main_v5", "telemetry_live.core_v10")
+    copy(platform, day, "--only", "telemetry_live.main_v5", "telemetry_live.core_v10")
     checkout("udf.parts", {"udf.sql": PARTS})
     checkout("telemetry.main", {"view.sql": VIEW.format(name="main", tables=ALL.format("main_v5"))})
     versions = " UNION ALL ".join(ALL.format(f"core_v{version}") for version in range(2, 11))
     checkout("telemetry.core", {"view.sql": VIEW.format(name="core", tables=versions)})
     for name, table in (("main", "main_v5"), ("core", "core_v10")):
-        rows = sample.sql(f"SELECT document_id FROM telemetry.{name} WHERE {on(day)} ORDER BY document_id")
+        rows = platform.sql(f"SELECT document_id FROM telemetry.{name} WHERE {on(day)} ORDER BY document_id")
         assert rows
-        assert rows == sample.sql(
+        assert rows == platform.sql(
             f"SELECT document_id FROM telemetry_stable.{table} WHERE {on(day)} ORDER BY document_id"
         )
     named = "SELECT DISTINCT metadata.header.tls, isp, payload.info.session_length > 0 FROM telemetry.main"
-    assert sample.sql(named) == [("TLSv1.3", "Example Net", True)]
+    assert platform.sql(named) == [("TLSv1.3", "Example Net", True)]
