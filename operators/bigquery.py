@@ -66,6 +66,8 @@ CANCEL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(20)
 POLLS_UNANSWERED = 30
 """Polls in a row that may fail before the triggerer hands the task back to a worker, which asks once more."""
 LONGEST_POLL = 60.0
+CANCELLED = "stopped"
+"""BigQuery's reason for the end of a job that somebody cancelled. Until that end a job does not show it."""
 CANCEL_PATIENCE = 2.0
 """Seconds that a killed worker waits for a cancelled job to end, before it deletes the tables that the job writes."""
 
@@ -213,7 +215,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
 
     Each job's id is fixed for the try (dag, task, run, try), so that a request sent twice makes one job. While a job runs
     a further try of the same task, after the loss of a worker or a triggerer, goes on with it; it starts a new one when
-    the job failed, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
+    the job failed or is being cancelled, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
     is where running it again would do something else than running it once (``--append_table``, ``--noreplace``, a script).
     A task that is killed or times out cancels its jobs and deletes its temporary tables.
 
@@ -364,6 +366,12 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             time.sleep(self.poll_interval)
             jobs = [self._get(job) for job in progress.started]
         self._stop_if_killed()
+        key = _key(context["ti"])
+        if progress.key != key and any((job.error_result or {}).get("reason") == CANCELLED for job in jobs):
+            self.log.warning("The jobs of the lost try were being cancelled: this try starts its own")
+            self._end(progress.started, progress.temporary)
+            self._started, self._temporary = [], ()
+            return self._run_stage(context, _Progress(key=key))
         plan = self._plan(context, progress)
         for ref, job in zip(progress.started, jobs, strict=True):
             if job.error_result:

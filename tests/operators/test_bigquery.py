@@ -672,6 +672,42 @@ def test_a_failed_job_of_another_try_is_not_reused(warehouse: Warehouse) -> None
     asyncio.run(rebuilt(retry.trigger).on_kill())
 
 
+@BOTH_MODES
+def test_a_job_of_another_try_that_is_being_cancelled_is_not_waited_for_in_vain(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    arguments, lost, deferred = running(warehouse)
+    retry = Try(warehouse, arguments, store=lost.store, number=2, deferrable=deferrable)
+    old = deferred.trigger.jobs[0]["job_id"]
+    submit = bigquery.Client.query
+
+    def short(self: bigquery.Client, sql: str, config: bigquery.QueryJobConfig, **keywords: Any) -> Any:
+        labels = {name: value for name, value in config.labels.items() if name != "wtmo-min-running-ms"}
+        config.labels = labels
+        return submit(self, sql, config, **keywords)
+
+    def cancelled_meanwhile(_: float) -> None:
+        warehouse.client.cancel_job(old)
+        end = time.monotonic() + PATIENCE
+        while not warehouse.client.get_job(old).done() and time.monotonic() < end:
+            threading.Event().wait(0.05)
+
+    monkeypatch.setattr(bigquery.Client, "query", short)
+    if deferrable:
+        adopted = retry.start()
+        assert [job["job_id"] for job in adopted.trigger.jobs] == [old]
+        cancelled_meanwhile(0)
+        with pytest.raises(TaskDeferred) as again:
+            retry.resumed(adopted)()
+        result = retry.resumed(again.value)()
+    else:
+        monkeypatch.setattr(native.time, "sleep", cancelled_meanwhile)
+        result = retry.run()
+    assert len(result["jobs"]) == 1
+    assert not result["jobs"][0].endswith(old)
+    assert not retry.store
+
+
 @pytest.mark.parametrize(("flag", "jobs"), [("--append_table", 1), ("--replace", 2)])
 def test_a_job_that_a_lost_try_finished_counts_where_a_second_one_would_add_rows(
     warehouse: Warehouse, flag: str, jobs: int
@@ -1044,6 +1080,14 @@ MUTATIONS: list[tuple[Any, str, Any, Callable[..., object]]] = [
         "_of_lost_try",
         lambda *_: None,
         lambda f: test_a_retry_after_a_lost_worker_goes_on_with_the_running_job(f.warehouse),
+    ),
+    (
+        native,
+        "CANCELLED",
+        "never",
+        lambda f: test_a_job_of_another_try_that_is_being_cancelled_is_not_waited_for_in_vain(
+            f.warehouse, f.patch, **WORKER
+        ),
     ),
     (
         native,
