@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import difflib
 from bisect import bisect_right
 from collections import defaultdict
-from dataclasses import dataclass
-from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING
 
-from croniter import croniter
-
 from utils.names import did_you_mean
 from wtmo.checks.rule import IMPORTED_BUNDLE, OWN, Finding, Look, Severity, of_task, rule
+from wtmo.checks.schedules import BY_HAND, DAY, ONCE, WEEK, Schedules, begin_of, seconds, shown, span, typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
+    from wtmo.checks.schedules import Schedule
     from wtmo.graph.model import Dag, Task, Wait
 
 PRIVATE_BUNDLE = "private-bigquery-etl"
@@ -28,112 +25,13 @@ HOMES = {"bqetl_": IMPORTED_BUNDLE, "private_bqetl_": PRIVATE_BUNDLE}
 SHORTEST_WAIT = 6 * 3600
 """Seconds that a sensor may always wait, however often its DAG runs (:func:`operators.external_task.wait_limit`)."""
 
-_DAY = 86400
-_WEEK = 7 * _DAY
-_YEAR = 365 * _DAY
-_MARGIN = 40 * _DAY
 _MOST_KNOWN = 12
 _LIKE = 0.75
 _MOST_SHOWN = 5
-_BY_HAND = "NullTimetable"
-_ONCE = "OnceTimetable"
-
-
-# --- schedules as numbers
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """The runs of a DAG over a year, in seconds since 1970.
-
-    :param dates: logical dates, oldest first. Empty: none are known.
-    :param ends: end of the data interval, by logical date.
-    :param text: as messages name it.
-    :param first: before which there are no runs. None: long ago.
-    :param last: after which there are none. None: it goes on.
-    """
-
-    dates: tuple[int, ...]
-    ends: dict[int, int]
-    text: str
-    first: int | None = None
-    last: int | None = None
-
-    @property
-    def interval(self) -> int | None:
-        """The usual time from one run to the next. None: fewer than two are known."""
-        gaps = [later - earlier for earlier, later in pairwise(self.dates)]
-        return int(median(gaps)) if gaps else None
-
-    def tells(self, date: int) -> bool:
-        """Whether it can be told if there is a run of a date."""
-        if not self.dates:
-            return False
-        early = self.first is not None and date < self.first
-        late = self.last is not None and date > self.last
-        return early or late or self.dates[0] <= date <= self.dates[-1]
-
-
-def _seconds(moment: str) -> int:
-    return round(dt.datetime.fromisoformat(moment).timestamp())
-
-
-def _day(seconds: int) -> str:
-    return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _span(seconds: float) -> str:
-    """A duration as people say it: ``6 days 2 h``."""
-    days, rest = divmod(round(seconds), _DAY)
-    hours, rest = divmod(rest, 3600)
-    parts = [(days, "day" if days == 1 else "days"), (hours, "h"), (rest // 60, "min")]
-    return " ".join(f"{number} {unit}" for number, unit in parts if number) or "0 min"
-
-
-def _delta(seconds: int) -> str:
-    """A duration as Python: ``timedelta(days=-6, hours=2)``."""
-    sign = -1 if seconds < 0 else 1
-    days, rest = divmod(abs(seconds), _DAY)
-    hours, rest = divmod(rest, 3600)
-    minutes, rest = divmod(rest, 60)
-    parts = {"days": days, "hours": hours, "minutes": minutes, "seconds": rest}
-    return f"timedelta({', '.join(f'{name}={sign * value}' for name, value in parts.items() if value)})"
-
-
-def _schedule(dag: Dag) -> Schedule:
-    told = dag.schedule.get("expression") or dag.schedule.get("delta") or dag.schedule.get("kind") or "no schedule"
-    zone = dag.schedule.get("timezone")
-    text = f"{told} {zone}" if zone not in {None, "UTC"} else str(told)
-    runs = [(_seconds(logical), _seconds(end)) for logical, _, end in dag.fires]
-    first, last = (None if date is None else _seconds(date) for date in (dag.start_date, dag.end_date))
-    if not runs and dag.schedule.get("kind") == _ONCE and first is not None:
-        runs = [(first, first)]
-    return Schedule(tuple(date for date, _ in runs), dict(runs), text, first, last)
-
-
-def _of_cron(expression: str, day: str) -> Schedule:
-    """The schedule of a DAG of which no more is known, in UTC."""
-    middle = _seconds(f"{day}T00:00:00+00:00")
-    runs = croniter(expression, dt.datetime.fromtimestamp(middle - _MARGIN, dt.UTC))
-    dates = [round(runs.get_next(float))]
-    while dates[-1] < middle + _YEAR + _MARGIN:
-        dates.append(round(runs.get_next(float)))
-    return Schedule(tuple(dates[:-1]), dict(pairwise(dates)), expression)
-
-
-class _Schedules:
-    """Schedules of all DAGs that are known, each worked out once."""
-
-    def __init__(self, look: Look) -> None:
-        self._look = look
-        self._known: dict[str, Schedule] = {}
-
-    def __getitem__(self, dag_id: str) -> Schedule:
-        if dag_id not in self._known:
-            dag = self._look.dags.get(dag_id)
-            made = _schedule(dag) if dag else _of_cron(self._look.foreign[dag_id][0], self._look.inventory.date)
-            self._known[dag_id] = made
-        return self._known[dag_id]
+_BY_THE_RUN = {"same", "delta"}
+"""How a sensor finds the run to wait for where its own run's logical date is all that it takes."""
+_ENOUGH = 0.5
+"""Share of the runs of a year of which it has to be known whether they wait in vain."""
 
 
 # --- what is waited for
@@ -241,43 +139,69 @@ def sensor_run(look: Look) -> Iterator[Finding]:
 
     Proved for every run of a year, by both DAGs' timetables: time zones with daylight saving, start dates and end dates are in
     it. The first run that would wait in vain is named, and the shift that would meet a run, where there is one for all of them.
+    Where it can't be proved, ``SEN014`` says so.
     """
-    schedules = _Schedules(look)
+    schedules = Schedules(look)
     for dag, task, wait in _sensors(look):
-        if not _is_there(look, wait.of_dag) or not (waits := _waits(schedules[dag.dag_id], wait)):
+        if not _is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
             continue
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
-        told = [(date, target) for date, targets in waits for target in targets if other.tells(target)]
-        lost = [(date, target) for date, target in told if target not in other.ends and not _before(other, target)]
-        if lost:
-            share = "no run of a year finds one" if len(lost) == len(told) else f"{len(lost)} of {len(told)} runs"
-            date, target = lost[0]
-            yield of_task(
-                dag,
-                task,
-                f"waits for the run of {wait.of_dag} of {_day(target)}, which its schedule ({other.text}) never makes: "
-                f"{share if len(lost) == len(told) else share + ' of a year wait in vain'}, "
-                f"the first is that of {_day(date)}",
-                fix=_how_to_meet(own, other, [date for date, _ in told]),
-            )
+        told = _told(_pairs(dag, own, wait), other)
+        if not (lost := _lost(told, other)):
+            continue
+        share = "no run of a year finds one"
+        if len(lost) < len(told):
+            share = f"{len(lost)} of {len(told)} runs of a year wait in vain"
+        why = f"which its schedule ({other.text}) never makes"
+        fix = _how_to_meet(own, other, [date for date, _ in told])
+        if other.last is not None and all(other.is_after(target) for _, target in lost):
+            why = f"which is after its end_date, {shown(other.last)}"
+            fix = f"Remove the sensor, or let {wait.of_dag} end later."
+        date, target = lost[0]
+        yield of_task(
+            dag,
+            task,
+            f"waits for the run of {wait.of_dag} of {shown(target)}, {why}: {share}, the first is that of {shown(date)}",
+            fix=fix,
+        )
 
 
-def _waits(own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
-    """Own logical dates and those waited for."""
+def _is_by_hand(look: Look, dag: Dag, wait: Wait) -> bool:
+    """Whether ``SEN005`` or ``SEN006`` says that no dates can meet."""
+    if dag.schedule.get("kind") == BY_HAND:
+        return wait.how in _BY_THE_RUN
+    return wait.of_dag in look.dags and look.dags[wait.of_dag].schedule.get("kind") == BY_HAND
+
+
+def _waits(dag: Dag, own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
+    """Own logical dates and those waited for. None of a function that was asked for a run by hand, as the DAG has no other."""
+    if not dag.fires and wait.how not in _BY_THE_RUN:
+        return []
     if wait.delta is not None:
         return [(date, (date - round(wait.delta),)) for date in own.dates]
-    return [(_seconds(date), tuple(map(_seconds, targets))) for date, targets in wait.dates]
+    return [(seconds(date), tuple(map(seconds, targets))) for date, targets in wait.dates]
 
 
-def _before(other: Schedule, date: int) -> bool:
-    return other.first is not None and date < other.first
+def _pairs(dag: Dag, own: Schedule, wait: Wait) -> list[tuple[int, int]]:
+    """Each own logical date with each that it waits for."""
+    return [(date, target) for date, targets in _waits(dag, own, wait) for target in targets]
+
+
+def _told(pairs: Iterable[tuple[int, int]], other: Schedule) -> list[tuple[int, int]]:
+    """Those of which it can be told whether the other DAG makes a run of the date."""
+    return [(date, target) for date, target in pairs if other.tells(target)]
+
+
+def _lost(told: Iterable[tuple[int, int]], other: Schedule) -> list[tuple[int, int]]:
+    """Those whose run is never made. What is from before the DAG's start is left to ``SEN007``."""
+    return [(date, target) for date, target in told if not other.makes(target) and not other.is_before(target)]
 
 
 def _how_to_meet(own: Schedule, other: Schedule, dates: Sequence[int]) -> str:
     """What to type so that each run finds the newest run that has ended with it."""
     deltas = {date - newest for date in dates if (newest := _newest(own, other, date)) is not None}
     if len(deltas) == 1 and (delta := deltas.pop()):
-        return f"Type execution_delta={_delta(delta)} (wait_for: delta)."
+        return f"Type execution_delta={typed(delta)} (wait_for: delta)."
     if deltas == {0}:
         return "Remove execution_delta (wait_for: delta)."
     return (
@@ -288,9 +212,7 @@ def _how_to_meet(own: Schedule, other: Schedule, dates: Sequence[int]) -> str:
 
 def _newest(own: Schedule, other: Schedule, date: int) -> int | None:
     """The logical date of the other's newest run that has ended when the own one of that date has. None: it is not known."""
-    ends, end = [other.ends[each] for each in other.dates], own.ends.get(date, date)
-    at = bisect_right(ends, end) - 1
-    return other.dates[at] if at >= 0 and end <= ends[-1] else None
+    return other.newest(own.ends.get(date, date))
 
 
 @rule(
@@ -305,17 +227,17 @@ def stale_run(look: Look) -> Iterator[Finding]:
     Logical dates are those of an interval's start: a weekly run and the daily run of the same date end six days apart, and what
     the other DAG has made since is not waited for. DAGs that run equally often may wait for yesterday's run.
     """
-    schedules = _Schedules(look)
+    schedules = Schedules(look)
     for dag, task, wait in _sensors(look):
         if not _is_there(look, wait.of_dag):
             continue
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
         met = {
             date: max(found)
-            for date, targets in _waits(own, wait)
+            for date, targets in _waits(dag, own, wait)
             if date in own.ends and (found := [target for target in targets if target in other.ends])
         }
-        used = {target for _, targets in _waits(own, wait) for target in targets}
+        used = {target for _, targets in _waits(dag, own, wait) for target in targets}
         gaps, newer = [], 0
         ends = [other.ends[each] for each in other.dates]
         for date, target in met.items():
@@ -323,13 +245,13 @@ def stale_run(look: Look) -> Iterator[Finding]:
             unused = sum(each not in used for each in later)
             gaps.append(own.ends[date] - other.ends[target] if unused else 0)
             newer = max(newer, unused)
-        if gaps and (gap := median(gaps)) >= _DAY:
+        if gaps and (gap := median(gaps)) >= DAY:
             date, target = next(iter(met.items()))
             yield of_task(
                 dag,
                 task,
-                f"waits for a run of {wait.of_dag} that ended {_span(gap)} before its own interval does "
-                f"(that of {_day(date)} for that of {_day(target)}), although up to {newer} newer ones have ended by then",
+                f"waits for a run of {wait.of_dag} that ended {span(gap)} before its own interval does "
+                f"(that of {shown(date)} for that of {shown(target)}), although up to {newer} newer ones have ended by then",
                 fix=_how_to_be_fresh(own, other, list(met)),
             )
 
@@ -337,7 +259,7 @@ def stale_run(look: Look) -> Iterator[Finding]:
 def _how_to_be_fresh(own: Schedule, other: Schedule, dates: Sequence[int]) -> str:
     deltas = [date - newest for date in dates if (newest := _newest(own, other, date)) is not None]
     if len(set(deltas)) == 1 and deltas[0]:
-        return f"Type execution_delta={_delta(deltas[0])} (wait_for: delta) to wait for the newest run."
+        return f"Type execution_delta={typed(deltas[0])} (wait_for: delta) to wait for the newest run."
     return "Give an execution_date_fn that answers the logical date of the newest run: the number of days differs."
 
 
@@ -352,7 +274,7 @@ def sensor_by_hand(look: Look) -> Iterator[Finding]:
     Unless a function or a template works out which run to wait for: then the date of the start may do.
     """
     for dag, task, wait in _sensors(look):
-        if dag.schedule.get("kind") == _BY_HAND and wait.how in {"same", "delta"}:
+        if dag.schedule.get("kind") == BY_HAND and wait.how in _BY_THE_RUN:
             yield of_task(
                 dag,
                 task,
@@ -369,7 +291,7 @@ def sensor_on_by_hand(look: Look) -> Iterator[Finding]:
     """The DAG that a sensor waits for has a schedule."""
     for dag, task, wait in _sensors(look):
         other = look.dags.get(wait.of_dag)
-        if other is not None and other.schedule.get("kind") == _BY_HAND != dag.schedule.get("kind"):
+        if other is not None and other.schedule.get("kind") == BY_HAND != dag.schedule.get("kind"):
             yield of_task(dag, task, f"waits for a run of {wait.of_dag}, which has no schedule: somebody starts it")
 
 
@@ -386,24 +308,25 @@ def sensor_start(look: Look) -> Iterator[Finding]:
     is depends on the day: it is not looked at. A DAG that waits for its own run of the day before has nobody to wait for on its
     first day: that is not told either.
     """
-    schedules = _Schedules(look)
+    schedules = Schedules(look)
     for dag, task, wait in _sensors(look):
-        other = look.dags.get(wait.of_dag)
-        if other is None or other is dag or other.start_date is None or other.schedule.get("kind") == _ONCE:
-            continue
-        begin, start = _first_run(schedules[dag.dag_id]), _seconds(other.start_date)
-        if (
-            dag.attributes.get("catchup")
-            and begin is not None
-            and wait.delta is not None
-            and begin - wait.delta < start
-        ):
+        if (begin := _too_early(look, dag, schedules[dag.dag_id], wait)) is not None:
+            start = seconds(str(look.dags[wait.of_dag].start_date))
             yield of_task(
                 dag,
                 task,
-                f"its first run, of {_day(begin)}, waits for one of {wait.of_dag} from before that DAG's start_date, "
-                f"{_day(start)}",
+                f"its first run, of {shown(begin)}, waits for one of {wait.of_dag} from before that DAG's start_date, "
+                f"{shown(start)}",
             )
+
+
+def _too_early(look: Look, dag: Dag, own: Schedule, wait: Wait) -> int | None:
+    """The logical date of a first run that waits for what is from before the other DAG's start; None: there is none."""
+    other = look.dags.get(wait.of_dag)
+    if other is None or other is dag or other.start_date is None or other.schedule.get("kind") == ONCE:
+        return None
+    begin = _first_run(own) if dag.attributes.get("catchup") and wait.delta is not None else None
+    return begin if begin is not None and begin - (wait.delta or 0) < seconds(other.start_date) else None
 
 
 def _first_run(own: Schedule) -> int | None:
@@ -414,7 +337,7 @@ def _first_run(own: Schedule) -> int | None:
     if own.first is None or not own.dates or (interval := own.interval) is None:
         return None
     begin = own.dates[0] - (own.dates[0] - own.first) // interval * interval
-    return begin if interval <= _WEEK else begin + 4 * _DAY
+    return begin if interval <= WEEK else begin + 4 * DAY
 
 
 @rule(
@@ -444,7 +367,7 @@ def sensor_timeout(look: Look) -> Iterator[Finding]:
     Airflow's own default is 7 days. Of imported DAGs, whose generator gives no timeout, those of tier 1 are told in one finding a
     bundle.
     """
-    schedules = _Schedules(look)
+    schedules = Schedules(look)
     long: dict[str, list[tuple[Dag, Task]]] = defaultdict(list)
     for dag, task, wait in _sensors(look):
         timeout = task.attributes.get("timeout")
@@ -456,7 +379,7 @@ def sensor_timeout(look: Look) -> Iterator[Finding]:
                 yield of_task(
                     dag,
                     task,
-                    f"waits up to {_span(timeout)} for {wait.of_dag}, and its DAG runs every {_span(interval)}",
+                    f"waits up to {span(timeout)} for {wait.of_dag}, and its DAG runs every {span(interval)}",
                 )
             elif look.tier(dag) == "tier_1":
                 long[dag.bundle].append((dag, task))
@@ -467,6 +390,57 @@ def sensor_timeout(look: Look) -> Iterator[Finding]:
             "Give the generator of these files a timeout for its sensors.",
             bundle,
         )
+
+
+@rule(
+    "SEN014",
+    "What was not proved is not sound.",
+    fix="Give both DAGs a schedule by the clock; or start this DAG from the other with TriggerDagRunOperator, and remove the sensor.",
+    severity=Severity.warning,
+)
+def run_not_proved(look: Look) -> Iterator[Finding]:
+    """It can be told whether the run that a sensor waits for is made (``SEN003``), for at least half of the runs of a year.
+
+    It can't be told of DAGs whose runs nobody knows before they begin: assets start them, they begin again when they have ended,
+    or a function says what a run by hand waits for. Nor of a DAG with no run in the year that is looked at. Of a DAG that runs more
+    often than 9,000 times a year so many runs are looked at; a cron schedule in UTC tells of the others.
+
+    What ``SEN005`` to ``SEN008`` and ``SEN012`` say is not told twice. A DAG that has ended waits for nothing.
+    """
+    schedules = Schedules(look)
+    for dag, task, wait in _sensors(look):
+        if wait.error is not None or not _is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
+            continue
+        own, other = schedules[dag.dag_id], schedules[wait.of_dag]
+        if not own.is_after(begin_of(look)) and (why := _unproved(look, dag, wait, own, other)):
+            yield of_task(dag, task, f"not proved that the run which it waits for is made: {why[0]}", fix=why[1])
+
+
+def _unproved(look: Look, dag: Dag, wait: Wait, own: Schedule, other: Schedule) -> tuple[str, str] | None:
+    """Why it can't be told, and what to type where that is not the rule's. None: it can, or another rule says it."""
+    its_own, its = f"its own DAG ({own.text})", f"{wait.of_dag} ({other.text})"
+    if not dag.fires and wait.how not in _BY_THE_RUN:
+        return f"which one its {wait.how} names for a run of {its_own} is not known before", ""
+    for name, schedule in ((its_own, own), (its, other)):
+        if schedule.known is None:
+            return f"when {name} runs is not known before", ""
+    pairs = _pairs(dag, own, wait)
+    if not pairs:
+        return f"{its_own} has no run in the year from {look.inventory.date} on", _BY_EYE
+    if all(other.is_before(target) for _, target in pairs):
+        if _too_early(look, dag, own, wait) is not None:
+            return None
+        return f"all runs of a year wait for dates from before the start of {its}", f"Let {wait.of_dag} start earlier."
+    told = _told(pairs, other)
+    if _lost(told, other) or min(len(told) / len(pairs), own.share) >= _ENOUGH:
+        return None
+    if own.share < _ENOUGH:
+        return f"{its_own} runs so often that its runs are looked at until {shown(own.dates[-1])} only", _BY_EYE
+    first, last = min(target for _, target in pairs), max(target for _, target in pairs)
+    return f"of {its} too few runs are known between {shown(first)} and {shown(last)}", _BY_EYE
+
+
+_BY_EYE = "Compare both schedules by eye; if they meet, say so in config/silences.toml."
 
 
 def _number(count: int, what: str) -> str:

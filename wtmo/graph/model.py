@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Json = Any
 """What ``json.loads`` gives."""
 
+MOST_FIRES = 9000
+"""Runs of a DAG in a year that are told: an hourly DAG's all."""
+
 
 @dataclass(frozen=True)
 class _Data:
@@ -253,7 +256,7 @@ class Dag(_Data):
     :param schedule: timetable's ``kind``, ``expression`` or ``delta``, ``timezone`` (:func:`wtmo.imports.shape.schedule`); ``assets``,
         each with ``name`` and ``uri``, where it waits for some.
     :param fires: ``(logical date, start, end of the data interval)`` of every run over a year from the inventory's date, oldest first, at
-        most :data:`wtmo.graph.describe.runs.MOST_FIRES`. Empty: no schedule.
+        most :data:`MOST_FIRES`. Empty: no schedule.
     :param run: the run of which the dates in templates are.
     :param start_date: the earliest of the DAG's and its tasks'.
     :param end_date: after which there are no runs.

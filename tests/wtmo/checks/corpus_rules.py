@@ -6,6 +6,7 @@ from tests.wtmo.checks.corpus import Case, Edit
 
 PICK = "telemetry-airflow/collection/pick.py"
 PRESS = "telemetry-airflow/etl/press.py"
+BOTTLES = "telemetry-airflow/etl/bottles.py"
 RELABEL = "telemetry-airflow/operations/relabel.py"
 MARKET = "telemetry-airflow/reverse_etl/market.py"
 ORCHARD = "bigquery-etl/bqetl_orchard.py"
@@ -13,6 +14,7 @@ CELLAR = "bigquery-etl/bqetl_cellar.py"
 PORTS = "telemetry-airflow/reverse_etl/ports.py"
 
 _TAGS = "from utils.tags import Tag\n"
+_ASSET = ("from airflow.sdk import DAG\n", "from airflow.sdk import DAG, Asset\n")
 _SENSOR = 'wait_for("pick", "apples", delta=timedelta(hours=2))'
 _JUICE = 'arguments=["press", "--date={{ ds }}"],'
 _RELABEL = 'arguments=["label", "--day={{ params.day }}", "--bottles={{ params.bottles }}"],'
@@ -104,6 +106,15 @@ for port, clock, zone in (("harbour", 3, "{zones[0]}"), ("beach", 4, "{zones[1]}
 '''
 
 
+def _ports_once(hours: int) -> str:
+    """The same two DAGs, which run once: on the third and on the fourth of January."""
+    return (
+        _ports(("UTC", "UTC"), hours)
+        .replace('schedule=f"0 {clock} * * *"', 'schedule="@once"')
+        .replace("pendulum.datetime(2024, 1, 1, tz=zone)", "pendulum.datetime(2024, 1, clock, tz=zone)")
+    )
+
+
 _SENSORS = [
     Case("a sensor's DAG is misspelt", _waits(_SENSOR.replace('"pick"', '"pikc"')), ("SEN001",)),
     Case("the DAG waited for was deleted", {PICK: None}, ("SEN001",)),
@@ -141,6 +152,15 @@ _SENSORS = [
         ("SEN003",),
     ),
     Case("a shift is right in summer only", {PORTS: _ports(("UTC", "America/New_York"), 5)}, ("SEN003",)),
+    Case("the DAG waited for runs once a year", {PICK: ('"0 1 * * *"', '"0 1 1 6 *"')}, ("SEN003",)),
+    Case("the DAG waited for runs in leap years", {PICK: ('"0 1 * * *"', '"0 1 29 2 *"')}, ("SEN003",)),
+    Case("the DAG waited for runs once", {PICK: ('"0 1 * * *"', '"@once"')}, ("SEN003",)),
+    Case("two DAGs run once, a day apart", {PORTS: _ports_once(0)}, ("SEN003",)),
+    Case(
+        "the DAG waited for has ended long ago",
+        {PICK: ("datetime(2024, 1, 1),", "datetime(2024, 1, 1),\n    end_date=datetime(2025, 9, 1),")},
+        ("SEN003",),
+    ),
     Case(
         "a weekly DAG waits for the daily run of its own date",
         {MARKET: (", delta=timedelta(days=-6)", "")},
@@ -225,6 +245,35 @@ _SENSORS = [
         "a DAG is started that does not exist",
         {RELABEL: ('trigger_dag_id="press"', 'trigger_dag_id="pres"')},
         ("SEN013",),
+    ),
+    Case(
+        "the DAG waited for is started by an asset",
+        {PICK: [_ASSET, ('schedule="0 1 * * *"', 'schedule=[Asset("trees")]')]},
+        ("SEN014",),
+    ),
+    Case(
+        "a DAG with a sensor is started by an asset",
+        {MARKET: [_ASSET, ('schedule="0 3 * * 1"', 'schedule=[Asset("stalls")]')]},
+        ("SEN014",),
+    ),
+    Case(
+        "a function says what a run by hand waits for",
+        {
+            RELABEL: [
+                _imports("from operators.external_task import wait_for"),
+                (
+                    "label >> Trigger",
+                    'wait_for("pick", "apples", execution_date_fn=lambda date: date.replace(hour=1)) >> label >> Trigger',
+                ),
+            ]
+        },
+        ("SEN014",),
+    ),
+    Case("a DAG with a sensor runs in leap years", {MARKET: ('"0 3 * * 1"', '"0 3 29 2 *"')}, ("SEN014",)),
+    Case(
+        "the DAG waited for starts in two years",
+        {PICK: ("datetime(2024, 1, 1)", "datetime(2028, 9, 1)")},
+        ("SEN014",),
     ),
 ]
 
@@ -455,6 +504,31 @@ _INNOCENT = [
         _waits('wait_for("bottles", "orchard_derived__bottles__v1", delta=timedelta(hours=-23))'),
     ),
     Case("a sensor waits for less than a day", _waits(_SENSOR.replace(")", "), timeout=timedelta(hours=8)", 1))),
+    Case("two DAGs run once, and the shift is the day between", {PORTS: _ports_once(24)}),
+    Case(
+        "a daily DAG waits for the last of the runs every ten minutes",
+        _waits('wait_for("bottles", "orchard_derived__bottles__v1", delta=timedelta(hours=-23, minutes=-50))')
+        | {BOTTLES: ('"0 * * * *"', '"*/10 * * * *"')},
+    ),
+    Case(
+        "a yearly DAG's function works the newest run out",
+        {
+            MARKET: [
+                ("delta=timedelta(days=-6)", "execution_date_fn=lambda date: date.add(years=1).subtract(days=1)"),
+                ('"0 3 * * 1"', '"0 3 1 1 *"'),
+            ]
+        },
+    ),
+    Case(
+        "a DAG that has ended had a wrong shift",
+        {
+            PRESS: [
+                (_SENSOR, 'wait_for("pick", "apples")'),
+                ("datetime(2024, 1, 1),", "datetime(2024, 1, 1),\n    end_date=datetime(2025, 9, 1),"),
+            ],
+            MARKET: None,
+        },
+    ),
     Case("both DAGs start in autumn", {PORTS: _ports(("UTC", "UTC"), 1).replace("2024, 1, 1", "2026, 9, 1")}),
     Case("the DAG waited for starts in autumn", {PICK: ("datetime(2024, 1, 1)", "datetime(2026, 9, 1)")}),
     Case("Airflow's filters", _word('"--from={{ logical_date | ds }}", "--to={{ data_interval_end | ts_nodash }}"')),

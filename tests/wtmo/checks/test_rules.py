@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from tests.wtmo.checks.made import dag, inventory, task
-from wtmo.checks import commands, pods, run, sensors, words
+from wtmo.checks import commands, pods, run, schedules, words
 from wtmo.checks.rule import IMPORTED_BUNDLE, Finding, Look
-from wtmo.graph.model import Dag, File, PodSecret, Task, Template, Wait
+from wtmo.graph.model import MOST_FIRES, Dag, File, PodSecret, Task, Template, Wait
 
 DAY = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -93,19 +94,98 @@ def test_a_shift_that_no_number_can_be_says_what_else_to_type() -> None:
     summer = runs(8, days=150)["fires"]
     winter = [
         tuple((datetime.fromisoformat(each) + timedelta(days=150, hours=1)).isoformat() for each in fire)
-        for fire in runs(8, days=200)["fires"]
+        for fire in runs(8, days=215)["fires"]
     ]
     other = dag("other", task("t"), **{**runs(8), "fires": (*summer, *winter)})
     (finding,) = found("SEN003", other, dag("d", sensor("other", "t", hours=2), **runs(10)))
-    assert "of 350 runs of a year wait in vain, the first is that of 2026-10-29 10:00 UTC" in finding.message
+    assert "of 365 runs of a year wait in vain, the first is that of 2026-10-29 10:00 UTC" in finding.message
     assert finding.fix.startswith("No single shift meets a run each time.")
 
 
-def test_dates_outside_of_what_is_known_of_the_other_dag_are_not_judged() -> None:
-    other = dag("other", task("t"), **runs(8, days=60))
+def test_a_dag_that_has_ended_makes_no_run() -> None:
+    soon = dag("other", task("t"), **runs(8, days=60), end_date="2026-07-30T08:00:00+00:00")
+    (finding,) = found("SEN003", soon, dag("d", sensor("other", "t"), **runs(8)))
+    assert "of 2026-07-31 08:00 UTC, which is after its end_date, 2026-07-30 08:00 UTC: 305 of 365" in finding.message
+    assert finding.fix == "Remove the sensor, or let other end later."
+    ended = {**runs(8, days=0), "end_date": "2025-07-30T08:00:00+00:00"}
+    other = dag("other", task("t"), **ended)
+    (finding,) = found("SEN003", other, dag("d", sensor("other", "t"), **runs(8)))
+    assert "no run of a year finds one" in finding.message
+    for code in ("SEN003", "SEN014"):
+        assert not found(code, other, dag("d", sensor("other", "t"), **ended)), "it waits for nothing"
+
+
+def often(zone: str) -> dict[str, Any]:
+    """The schedule of a DAG that runs every five minutes: of a year's runs those of a month are known."""
+    begins = [DAY + timedelta(minutes=5 * number) for number in range(MOST_FIRES + 1)]
+    return {
+        "schedule": {"kind": "CronDataIntervalTimetable", "expression": "*/5 * * * *", "timezone": zone},
+        "fires": tuple((a.isoformat(), a.isoformat(), b.isoformat()) for a, b in pairwise(begins)),
+    }
+
+
+def test_cron_tells_of_runs_that_are_not_listed() -> None:
+    other = dag("other", task("t"), **often("UTC"))
     assert not found("SEN003", other, dag("d", sensor("other", "t"), **runs(8)))
-    ended = dag("other", task("t"), **runs(8, days=60), end_date="2026-07-30T08:00:00+00:00")
-    assert len(found("SEN003", ended, dag("d", sensor("other", "t"), **runs(8)))) == 1
+    assert not found("SEN014", other, dag("d", sensor("other", "t"), **runs(8)))
+    (finding,) = found("SEN003", other, dag("d", sensor("other", "t", hours=0.05), **runs(8)))
+    assert "of 2026-06-01 07:57 UTC, which its schedule (*/5 * * * *) never makes: no run of a year" in finding.message
+    assert len(found("SEN003", other, dag("d", sensor("other", "t", hours=1 / 3600), **runs(8)))) == 1
+
+
+IN_TOKYO = runs(8) | {
+    "schedule": {"kind": "CronDataIntervalTimetable", "expression": "0 17 * * *", "timezone": "Asia/Tokyo"}
+}
+
+
+@pytest.mark.parametrize(
+    ("own", "other", "hours", "why"),
+    [
+        (runs(8), {"schedule": {"kind": "AssetTriggeredTimetable"}}, 0, "when other (AssetTriggeredTimetable) runs"),
+        ({"schedule": {"kind": "ContinuousTimetable"}}, runs(8), 0, "when its own DAG (ContinuousTimetable) runs"),
+        (runs(8, days=0), runs(8), 0, "its own DAG (0 8 * * *) has no run in the year from 2026-06-01 on"),
+        (runs(8), {**runs(8, days=0), "start_date": "2028-01-01T00:00:00+00:00"}, 0, "before the start of other"),
+        (runs(8), often("America/New_York"), 0, "too few runs are known between 2026-06-01 08:00 UTC and 2027-05-31"),
+        (runs(8), IN_TOKYO, 24 * 400, "too few runs are known between 2025-04-27 08:00 UTC and 2026-04-26"),
+        (
+            often("UTC"),
+            often("UTC"),
+            0,
+            "its own DAG (*/5 * * * *) runs so often that its runs are looked at until 2026",
+        ),
+    ],
+)
+def test_what_can_not_be_proved_is_said(own: dict[str, Any], other: dict[str, Any], hours: float, why: str) -> None:
+    own_dag, other_dag = dag("d", sensor("other", "t", hours=hours), **own), dag("other", task("t"), **other)
+    assert not found("SEN003", own_dag, other_dag)
+    (finding,) = found("SEN014", own_dag, other_dag)
+    assert why in finding.message
+    assert finding.severity == "warning"
+
+
+BY_HAND = {"schedule": {"kind": "NullTimetable"}}
+
+
+@pytest.mark.parametrize(
+    ("code", "own", "other", "waits"),
+    [
+        ("SEN005", BY_HAND, runs(8), sensor("other", "t")),
+        ("SEN006", runs(8), BY_HAND, sensor("other", "t")),
+        (
+            "SEN007",
+            runs(8) | {"attributes": {"catchup": True}},
+            {**runs(8, days=0), "start_date": "2028-01-01T00:00:00+00:00"},
+            sensor("other", "t"),
+        ),
+        ("SEN008", runs(8), runs(8), sensor("other", "t", hours=None, error="ValueError: no")),
+        ("SEN012", runs(8), runs(8), sensor("private_bqetl_other", "t")),
+        ("SEN014", BY_HAND, BY_HAND, replace(sensor("other", "t"), waits=Wait("other", ("t",), how="function"))),
+    ],
+)
+def test_why_nothing_is_proved_is_said_once(code: str, own: dict[str, Any], other: dict[str, Any], waits: Task) -> None:
+    dags = dag("d", waits, **own), dag("other", task("t"), **other)
+    told = [each for each in sorted(run.rules()) if each.startswith("SEN") and found(each, *dags)]
+    assert told == [code]
 
 
 def test_the_newest_run_is_named_for_a_stale_one() -> None:
@@ -140,6 +220,8 @@ def test_two_dags_that_run_once_meet() -> None:
     later = once | {"start_date": "2024-01-02T00:00:00+00:00"}
     assert not found("SEN003", dag("other", task("t"), **once), dag("d", sensor("other", "t"), **once))
     assert not found("SEN003", dag("other", task("t"), **once), dag("d", sensor("other", "t", hours=24), **later))
+    (finding,) = found("SEN003", dag("other", task("t"), **once), dag("d", sensor("other", "t"), **later))
+    assert finding.fix == "Type execution_delta=timedelta(days=1) (wait_for: delta)."
 
 
 def test_timeouts_of_imported_dags_are_told_once() -> None:
@@ -375,6 +457,6 @@ def test_quantities(text: Any, number: float | None) -> None:
 
 
 def test_durations_as_they_are_typed() -> None:
-    assert sensors._delta(-(5 * 86400 + 22 * 3600)) == "timedelta(days=-5, hours=-22)"
-    assert sensors._delta(90) == "timedelta(minutes=1, seconds=30)"
-    assert sensors._span(86400 + 120) == "1 day 2 min"
+    assert schedules.typed(-(5 * 86400 + 22 * 3600)) == "timedelta(days=-5, hours=-22)"
+    assert schedules.typed(90) == "timedelta(minutes=1, seconds=30)"
+    assert schedules.span(86400 + 120) == "1 day 2 min"

@@ -28,7 +28,7 @@ NO_VALIDATION.client_side_validation = False
 
 HEAD = """\
 import datetime
-from airflow.sdk import DAG, Asset, Param, task
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, DeltaTriggerTimetable, Param, task
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.external_task import ExternalTaskMarker, ExternalTaskSensor
@@ -110,6 +110,14 @@ FILES = {
     "by_asset.py": dag("by_asset", 'EmptyOperator(task_id="t")', schedule='[Asset("s3://a")]'),
     "hourly.py": dag("hourly", 'EmptyOperator(task_id="t")', schedule='"@hourly"'),
     "weeks.py": dag("weeks", 'EmptyOperator(task_id="t")', schedule="datetime.timedelta(days=28)"),
+    "triggers.py": dag(
+        "triggers", 'EmptyOperator(task_id="t")', schedule="DeltaTriggerTimetable(datetime.timedelta(days=1))"
+    ),
+    "intervals.py": dag(
+        "intervals",
+        'EmptyOperator(task_id="t")',
+        schedule='CronTriggerTimetable("0 3 * * *", timezone="UTC", interval=datetime.timedelta(days=1))',
+    ),
     "by_hand.py": dag("by_hand", 'EmptyOperator(task_id="t")', schedule="None"),
     # refused
     "syntax.py": HEAD + "with DAG(\n",
@@ -297,6 +305,10 @@ def test_a_dag_says_when_it_runs(files: dict[str, File]) -> None:
     # 2020-01-01 and 84 times 28 days.
     assert [fire[0][:10] for fire in weeks.fires[:2]] == ["2026-06-10", "2026-07-08"]
     assert (by_hand.fires, by_hand.run and by_hand.run.started) == ((), True)
+    # All of the year, also of timetables that name a run after the end of its interval, or count the year by that.
+    for name, last, number in (("triggers", "2027-06-01", 366), ("intervals", "2027-05-31", 365)):
+        dates = [fire[0][:10] for fire in the_dag(files, name).fires]
+        assert (dates[0], dates[-1], len(dates)) == ("2026-06-01", last, number)
     run = the_dag(files, "late").run
     assert run is not None
     assert (run.logical, run.start, run.started) == ("2026-06-01T03:00:00+00:00", "2026-06-01T03:00:00+00:00", False)

@@ -11,8 +11,8 @@ from airflow.timetables.base import DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from croniter import croniter
 
-MOST_FIRES = 9000
-"""Runs of a year that are told: an hourly DAG's all."""
+from wtmo.graph.model import MOST_FIRES
+
 YEAR = 365
 
 
@@ -29,7 +29,9 @@ def fires(timetable: Any, start: datetime | None, end: datetime | None, day: dat
     if type(timetable) is CronDataIntervalTimetable:
         return _fires_of_cron(timetable, max(pendulum.instance(start or day), pendulum.instance(day)), latest)
     before, earliest = _way_in(timetable, start, pendulum.instance(day))
-    window = TimeRestriction(earliest=earliest, latest=latest, catchup=True)
+    # Not the end of the year: some timetables count it by the end of a run's interval.
+    bound = None if end is None else pendulum.instance(end)
+    window = TimeRestriction(earliest=earliest, latest=bound, catchup=True)
     found: list[tuple[datetime, ...]] = []
     info = timetable.next_dagrun_info(last_automated_data_interval=before, restriction=window)
     while info is not None and len(found) < MOST_FIRES:
@@ -70,7 +72,8 @@ def _way_in(
         return None, first
     delta = getattr(timetable, "_delta", getattr(timetable, "delta", None))
     if isinstance(delta, timedelta) and delta > timedelta(0):
-        end = first + delta * (timedelta(seconds=(day - first).total_seconds()) // delta)
+        # One too early: some timetables name a run after the end of its interval.
+        end = first + delta * (timedelta(seconds=(day - first).total_seconds()) // delta - 1)
         return DataInterval(end - delta, end), first
     return (None, first) if delta is not None else (None, day)
 
