@@ -37,7 +37,7 @@ class Schedule:
     :param text: as messages name it.
     :param known: from when until when ``dates`` are all that there are. None: a run is not known before it begins.
     :param cron: in UTC, that tells of all other dates. None: nothing does.
-    :param first: before which there are no runs. None: long ago.
+    :param first: from which on there are runs. None: since long ago, or there is but one.
     :param last: after which there are none. None: it goes on.
     """
 
@@ -118,7 +118,7 @@ def _of_dag(dag: Dag, begin: int) -> Schedule:
     first, last = (None if date is None else seconds(date) for date in (dag.start_date, dag.end_date))
     known: tuple[float, float] | None = None
     if kind == ONCE and first is not None:
-        runs, known = [(first, first)], (-inf, inf)
+        runs, known, first = [(first, first)], (-inf, inf), None
     elif runs or expression or delta:
         known = (begin, begin + YEAR if len(runs) < MOST_FIRES else runs[-1][0])
     cron = expression if kind == _BY_CRON and zone == "UTC" and len(told.split()) == _FIELDS_OF_CRON else None

@@ -146,7 +146,7 @@ def sensor_run(look: Look) -> Iterator[Finding]:
         if not _is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
             continue
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
-        told = _told(_pairs(dag, own, wait), other)
+        told = _told(_pairs(own, wait), other)
         if not (lost := _lost(told, other)):
             continue
         share = "no run of a year finds one"
@@ -173,18 +173,17 @@ def _is_by_hand(look: Look, dag: Dag, wait: Wait) -> bool:
     return wait.of_dag in look.dags and look.dags[wait.of_dag].schedule.get("kind") == BY_HAND
 
 
-def _waits(dag: Dag, own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
-    """Own logical dates and those waited for. None of a function that was asked for a run by hand, as the DAG has no other."""
-    if not dag.fires and wait.how not in _BY_THE_RUN:
-        return []
+def _waits(own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
+    """Own logical dates and those waited for. None of a run by hand, for which a function is asked where no other is known."""
     if wait.delta is not None:
         return [(date, (date - round(wait.delta),)) for date in own.dates]
-    return [(seconds(date), tuple(map(seconds, targets))) for date, targets in wait.dates]
+    found = ((seconds(date), tuple(map(seconds, targets))) for date, targets in wait.dates)
+    return [(date, targets) for date, targets in found if date in own.ends]
 
 
-def _pairs(dag: Dag, own: Schedule, wait: Wait) -> list[tuple[int, int]]:
+def _pairs(own: Schedule, wait: Wait) -> list[tuple[int, int]]:
     """Each own logical date with each that it waits for."""
-    return [(date, target) for date, targets in _waits(dag, own, wait) for target in targets]
+    return [(date, target) for date, targets in _waits(own, wait) for target in targets]
 
 
 def _told(pairs: Iterable[tuple[int, int]], other: Schedule) -> list[tuple[int, int]]:
@@ -234,10 +233,10 @@ def stale_run(look: Look) -> Iterator[Finding]:
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
         met = {
             date: max(found)
-            for date, targets in _waits(dag, own, wait)
+            for date, targets in _waits(own, wait)
             if date in own.ends and (found := [target for target in targets if target in other.ends])
         }
-        used = {target for _, targets in _waits(dag, own, wait) for target in targets}
+        used = {target for _, targets in _waits(own, wait) for target in targets}
         gaps, newer = [], 0
         ends = [other.ends[each] for each in other.dates]
         for date, target in met.items():
@@ -419,12 +418,12 @@ def run_not_proved(look: Look) -> Iterator[Finding]:
 def _unproved(look: Look, dag: Dag, wait: Wait, own: Schedule, other: Schedule) -> tuple[str, str] | None:
     """Why it can't be told, and what to type where that is not the rule's. None: it can, or another rule says it."""
     its_own, its = f"its own DAG ({own.text})", f"{wait.of_dag} ({other.text})"
-    if not dag.fires and wait.how not in _BY_THE_RUN:
+    if own.known is None and wait.how not in _BY_THE_RUN:
         return f"which one its {wait.how} names for a run of {its_own} is not known before", ""
     for name, schedule in ((its_own, own), (its, other)):
         if schedule.known is None:
             return f"when {name} runs is not known before", ""
-    pairs = _pairs(dag, own, wait)
+    pairs = _pairs(own, wait)
     if not pairs:
         return f"{its_own} has no run in the year from {look.inventory.date} on", _BY_EYE
     if all(other.is_before(target) for _, target in pairs):

@@ -133,7 +133,8 @@ class Wait(_Data):
     :param how: ``same`` (the same logical date), ``delta``, ``function``, ``template`` (of the date).
     :param delta: own logical date less the one waited for, in seconds. Where ``how`` is ``function`` or ``template``: if it is the same
         for all runs of a year. None: see ``dates``.
-    :param dates: own logical date and those waited for, over the runs of a year, oldest first. Empty where ``delta`` tells it.
+    :param dates: own logical date and those waited for, over the runs of a year, oldest first; of a DAG that runs once its one run.
+        Empty where ``delta`` tells it.
     :param error: why the dates can't be told.
     """
 

@@ -106,10 +106,11 @@ for port, clock, zone in (("harbour", 3, "{zones[0]}"), ("beach", 4, "{zones[1]}
 '''
 
 
-def _ports_once(hours: int) -> str:
+def _ports_once(shift: str) -> str:
     """The same two DAGs, which run once: on the third and on the fourth of January."""
     return (
-        _ports(("UTC", "UTC"), hours)
+        _ports(("UTC", "UTC"), 0)
+        .replace("delta=timedelta(hours=0)", shift)
         .replace('schedule=f"0 {clock} * * *"', 'schedule="@once"')
         .replace("pendulum.datetime(2024, 1, 1, tz=zone)", "pendulum.datetime(2024, 1, clock, tz=zone)")
     )
@@ -155,7 +156,12 @@ _SENSORS = [
     Case("the DAG waited for runs once a year", {PICK: ('"0 1 * * *"', '"0 1 1 6 *"')}, ("SEN003",)),
     Case("the DAG waited for runs in leap years", {PICK: ('"0 1 * * *"', '"0 1 29 2 *"')}, ("SEN003",)),
     Case("the DAG waited for runs once", {PICK: ('"0 1 * * *"', '"@once"')}, ("SEN003",)),
-    Case("two DAGs run once, a day apart", {PORTS: _ports_once(0)}, ("SEN003",)),
+    Case("two DAGs run once, a day apart", {PORTS: _ports_once("delta=timedelta()")}, ("SEN003",)),
+    Case(
+        "a function names another day than that of the one run",
+        {PORTS: _ports_once("execution_date_fn=lambda date: date.replace(day=1)")},
+        ("SEN003",),
+    ),
     Case(
         "the DAG waited for has ended long ago",
         {PICK: ("datetime(2024, 1, 1),", "datetime(2024, 1, 1),\n    end_date=datetime(2025, 9, 1),")},
@@ -504,7 +510,11 @@ _INNOCENT = [
         _waits('wait_for("bottles", "orchard_derived__bottles__v1", delta=timedelta(hours=-23))'),
     ),
     Case("a sensor waits for less than a day", _waits(_SENSOR.replace(")", "), timeout=timedelta(hours=8)", 1))),
-    Case("two DAGs run once, and the shift is the day between", {PORTS: _ports_once(24)}),
+    Case("two DAGs run once, and the shift is the day between", {PORTS: _ports_once("delta=timedelta(days=1)")}),
+    Case(
+        "a function names the day of the one run",
+        {PORTS: _ports_once("execution_date_fn=lambda date: date.replace(day=3)")},
+    ),
     Case(
         "a daily DAG waits for the last of the runs every ten minutes",
         _waits('wait_for("bottles", "orchard_derived__bottles__v1", delta=timedelta(hours=-23, minutes=-50))')

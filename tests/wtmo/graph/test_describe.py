@@ -118,6 +118,11 @@ FILES = {
         'EmptyOperator(task_id="t")',
         schedule='CronTriggerTimetable("0 3 * * *", timezone="UTC", interval=datetime.timedelta(days=1))',
     ),
+    "once.py": dag(
+        "once",
+        'ExternalTaskSensor(task_id="function", external_dag_id="a", execution_date_fn=lambda date: date.replace(day=2))',
+        schedule='"@once"',
+    ),
     "by_hand.py": dag("by_hand", 'EmptyOperator(task_id="t")', schedule="None"),
     # refused
     "syntax.py": HEAD + "with DAG(\n",
@@ -264,6 +269,8 @@ def test_waits_map_dates(files: dict[str, File]) -> None:
     assert not of["same"].marker
     assert waits["plain"] is not None and (waits["plain"].how, waits["plain"].delta) == ("same", 0.0)
     assert waits["named"] is not None and waits["named"].of_dag == "a_20260601"
+    once = the_task(files, "once", "function").waits
+    assert once is not None and (once.delta, once.dates) == (-86400.0, ()), "of its one run, that of 2020-01-01"
 
 
 def test_mapped_tasks_are_told_as_far_as_they_can_be(files: dict[str, File]) -> None:

@@ -12,7 +12,7 @@ from utils import policy
 from wtmo.graph.describe.context import context_of
 from wtmo.graph.describe.params import param_facts
 from wtmo.graph.describe.rendering import Renderer
-from wtmo.graph.describe.runs import by_hand, fires
+from wtmo.graph.describe.runs import by_hand, fires, once
 from wtmo.graph.describe.tasks import describe_task
 from wtmo.graph.describe.values import attribute, plain, share_configuration, utc, words
 from wtmo.graph.model import Dag as DagFacts
@@ -55,7 +55,7 @@ def describe_dag(dag: DAG, day: datetime, bundle: str, file: str, lines: Mapping
     dates = fires(stored.timetable, start, end, day)
     started = not dates
     run = dates[0] if dates else by_hand(stored.timetable, day)
-    renderer = Renderer(dag, context_of(dag, run, started=started), dates or [run])
+    renderer = Renderer(dag, context_of(dag, run, started=started), dates or [once(stored.timetable, start) or run])
     groups = dag.task_group.get_task_group_dict()
     return DagFacts(
         dag_id=dag.dag_id,

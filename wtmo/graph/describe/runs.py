@@ -9,6 +9,7 @@ from typing import Any
 import pendulum
 from airflow.timetables.base import DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.timetables.simple import OnceTimetable
 from croniter import croniter
 
 from wtmo.graph.model import MOST_FIRES
@@ -76,6 +77,11 @@ def _way_in(
         end = first + delta * (timedelta(seconds=(day - first).total_seconds()) // delta - 1)
         return DataInterval(end - delta, end), first
     return (None, first) if delta is not None else (None, day)
+
+
+def once(timetable: Any, start: datetime | None) -> tuple[datetime, ...] | None:
+    """Logical date, start and end of the data interval of the one run of a DAG that runs once. None: it is none, or has no start."""
+    return (start, start, start) if isinstance(timetable, OnceTimetable) and start is not None else None
 
 
 def by_hand(timetable: Any, day: datetime) -> tuple[datetime, ...]:
