@@ -16,7 +16,7 @@ from wtmo.graph.model import MOST_FIRES
 
 if TYPE_CHECKING:
     from wtmo.checks.rule import Look
-    from wtmo.graph.model import Dag
+    from wtmo.graph.model import Dag, Wait
 
 DAY = 86400
 WEEK = 7 * DAY
@@ -132,6 +132,17 @@ def _of_cron(expression: str, begin: int) -> Schedule:
     while dates[-1] < begin + YEAR + _MARGIN:
         dates.append(round(runs.get_next(float)))
     return Schedule(tuple(dates[:-1]), dict(pairwise(dates)), expression, (dates[0], dates[-2]), expression)
+
+
+def dates_of(own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
+    """Logical dates of a DAG's runs, and for each those that a sensor waits for, or a marker points to.
+
+    None of a run by hand, for which a function is asked where no other run is known.
+    """
+    if wait.delta is not None:
+        return [(date, (date - round(wait.delta),)) for date in own.dates]
+    found = ((seconds(date), tuple(map(seconds, others))) for date, others in wait.dates)
+    return [(date, others) for date, others in found if date in own.ends]
 
 
 # --- in words

@@ -1,4 +1,4 @@
-"""Rules of what waits for another DAG, points to it or starts it: that it exists, and that the runs meet."""
+"""Rules of what waits for another DAG or starts it: that it exists, and that the runs meet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from utils.names import did_you_mean
 from wtmo.checks.rule import IMPORTED_BUNDLE, OWN, Finding, Look, Severity, of_task, rule
-from wtmo.checks.schedules import BY_HAND, DAY, ONCE, WEEK, Schedules, begin_of, seconds, shown, span, typed
+from wtmo.checks.schedules import BY_HAND, DAY, ONCE, WEEK, Schedules, begin_of, dates_of, seconds, shown, span, typed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -46,22 +46,24 @@ def home(dag_id: str) -> str:
     return next((bundle for start, bundle in HOMES.items() if dag_id.startswith(start)), OWN)
 
 
-def _is_there(look: Look, dag_id: str) -> bool:
+def is_there(look: Look, dag_id: str) -> bool:
+    """Whether a DAG is known to exist."""
     return dag_id in look.dags or dag_id in look.foreign
 
 
-def _can_tell(look: Look, dag_id: str) -> bool:
+def can_tell(look: Look, dag_id: str) -> bool:
     """Whether a DAG that is not known does not exist: it may be of a bundle that is not at hand, or in a file that did not load."""
     return home(dag_id) in look.bundles and look.hidden(dag_id) is None
 
 
-def _near(name: str, known: Collection[str]) -> str:
+def near_to(name: str, known: Collection[str]) -> str:
     """The names that are nearly the same as a sentence with a blank behind it; all of them where they are few; else nothing."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=_LIKE)
     return f"{did_you_mean(name, near or known)} " if near or 0 < len(known) <= _MOST_KNOWN else ""
 
 
-def _tasks(names: Iterable[str]) -> str:
+def listed(names: Iterable[str]) -> str:
+    """Names in quotes, as a message tells them."""
     return ", ".join(repr(name) for name in names)
 
 
@@ -71,13 +73,7 @@ def _sensors(look: Look) -> Iterator[tuple[Dag, Task, Wait]]:
             yield dag, task, task.waits
 
 
-def _markers(look: Look) -> Iterator[tuple[Dag, Task, Wait]]:
-    for dag, task in look.tasks():
-        if task.waits is not None and task.marker:
-            yield dag, task, task.waits
-
-
-def _lacking(look: Look, wait: Wait) -> tuple[list[str], Collection[str]]:
+def lacking(look: Look, wait: Wait) -> tuple[list[str], Collection[str]]:
     """Tasks or the group that the other DAG does not have, and what it has; of a DAG that is known."""
     dag = look.dags.get(wait.of_dag)
     if dag is None:
@@ -102,8 +98,8 @@ def sensor_dag(look: Look) -> Iterator[Finding]:
     hand, ``SEN012`` says so instead.
     """
     for dag, task, wait in _sensors(look):
-        if not _is_there(look, wait.of_dag) and _can_tell(look, wait.of_dag):
-            near = _near(wait.of_dag, [*look.dags, *look.foreign])
+        if not is_there(look, wait.of_dag) and can_tell(look, wait.of_dag):
+            near = near_to(wait.of_dag, [*look.dags, *look.foreign])
             yield of_task(
                 dag, task, f"waits for DAG {wait.of_dag!r}, which does not exist", fix=f"{near}{_MAKES_A_DAG_EXIST}"
             )
@@ -117,14 +113,14 @@ def sensor_dag(look: Look) -> Iterator[Finding]:
 def sensor_task(look: Look) -> Iterator[Finding]:
     """The tasks, or the task group, that a sensor waits for are in the DAG that it names."""
     for dag, task, wait in _sensors(look):
-        missing, known = _lacking(look, wait)
+        missing, known = lacking(look, wait)
         if missing:
             what = "group" if wait.of_group is not None else "task"
-            near = _near(missing[0], [name for name in known if name != task.task_id])
+            near = near_to(missing[0], [name for name in known if name != task.task_id])
             yield of_task(
                 dag,
                 task,
-                f"waits for {what} {_tasks(missing)} of DAG {wait.of_dag!r}, which that DAG does not have",
+                f"waits for {what} {listed(missing)} of DAG {wait.of_dag!r}, which that DAG does not have",
                 fix=f"{near}Name a {what} that {wait.of_dag} has.",
             )
 
@@ -143,7 +139,7 @@ def sensor_run(look: Look) -> Iterator[Finding]:
     """
     schedules = Schedules(look)
     for dag, task, wait in _sensors(look):
-        if not _is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
+        if not is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
             continue
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
         told = _told(_pairs(own, wait), other)
@@ -173,17 +169,9 @@ def _is_by_hand(look: Look, dag: Dag, wait: Wait) -> bool:
     return wait.of_dag in look.dags and look.dags[wait.of_dag].schedule.get("kind") == BY_HAND
 
 
-def _waits(own: Schedule, wait: Wait) -> list[tuple[int, tuple[int, ...]]]:
-    """Own logical dates and those waited for. None of a run by hand, for which a function is asked where no other is known."""
-    if wait.delta is not None:
-        return [(date, (date - round(wait.delta),)) for date in own.dates]
-    found = ((seconds(date), tuple(map(seconds, targets))) for date, targets in wait.dates)
-    return [(date, targets) for date, targets in found if date in own.ends]
-
-
 def _pairs(own: Schedule, wait: Wait) -> list[tuple[int, int]]:
     """Each own logical date with each that it waits for."""
-    return [(date, target) for date, targets in _waits(own, wait) for target in targets]
+    return [(date, target) for date, targets in dates_of(own, wait) for target in targets]
 
 
 def _told(pairs: Iterable[tuple[int, int]], other: Schedule) -> list[tuple[int, int]]:
@@ -228,15 +216,15 @@ def stale_run(look: Look) -> Iterator[Finding]:
     """
     schedules = Schedules(look)
     for dag, task, wait in _sensors(look):
-        if not _is_there(look, wait.of_dag):
+        if not is_there(look, wait.of_dag):
             continue
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
         met = {
             date: max(found)
-            for date, targets in _waits(own, wait)
+            for date, targets in dates_of(own, wait)
             if date in own.ends and (found := [target for target in targets if target in other.ends])
         }
-        used = {target for _, targets in _waits(own, wait) for target in targets}
+        used = {target for _, targets in dates_of(own, wait) for target in targets}
         gaps, newer = [], 0
         ends = [other.ends[each] for each in other.dates]
         for date, target in met.items():
@@ -408,7 +396,7 @@ def run_not_proved(look: Look) -> Iterator[Finding]:
     """
     schedules = Schedules(look)
     for dag, task, wait in _sensors(look):
-        if wait.error is not None or not _is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
+        if wait.error is not None or not is_there(look, wait.of_dag) or _is_by_hand(look, dag, wait):
             continue
         own, other = schedules[dag.dag_id], schedules[wait.of_dag]
         if not own.is_after(begin_of(look)) and (why := _unproved(look, dag, wait, own, other)):
@@ -451,106 +439,6 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:_MOST_SHOWN]) + more
 
 
-# --- markers, starts
-
-
-@rule(
-    "SEN010",
-    "A marker that points to nothing is what is left of a sensor that was renamed or deleted.",
-    fix="Name the sensor that waits for this DAG, or remove the marker.",
-)
-def marker_target(look: Look) -> Iterator[Finding]:
-    """The DAG and the task that a marker points to exist."""
-    for dag, task, wait in _markers(look):
-        if not _is_there(look, wait.of_dag):
-            if _can_tell(look, wait.of_dag):
-                near = _near(wait.of_dag, list(look.dags))
-                yield of_task(
-                    dag,
-                    task,
-                    f"points to DAG {wait.of_dag!r}, which does not exist",
-                    fix=f"{near}Name the DAG that waits, or remove the marker.",
-                )
-            continue
-        missing, known = _lacking(look, wait)
-        if missing:
-            there = look.dags[wait.of_dag].by_id
-            back = [name for name in known if name in there and _points_back(there[name], dag)]
-            near = _near(missing[0], back) or _near(missing[0], known)
-            yield of_task(
-                dag,
-                task,
-                f"points to task {_tasks(missing)} of DAG {wait.of_dag!r}, which that DAG does not have",
-                fix=f"{near}Name the sensor that waits for {dag.dag_id}, or remove the marker.",
-            )
-
-
-def _points_back(task: Task, dag: Dag) -> bool:
-    return task.waits is not None and not task.marker and task.waits.of_dag == dag.dag_id
-
-
-@rule(
-    "SEN011",
-    "A marker promises that clearing this task reaches those that wait for it.",
-    fix="Name the sensor that waits for this DAG, or remove the marker.",
-    severity=Severity.warning,
-)
-def marker_points_back(look: Look) -> Iterator[Finding]:
-    """A marker points to a sensor that waits for its own DAG, and for a task that comes before the marker.
-
-    A DAG of nothing but markers and tasks that do nothing (``copy_deduplicate_task_markers``) is one that people clear to reach
-    others: what points to it, and what it points to, is right.
-    """
-    relays = {dag.dag_id for dag in look.dags.values() if _is_relay(dag)}
-    for dag, task, wait in _markers(look):
-        other = look.dags.get(wait.of_dag)
-        if other is None or relays & {dag.dag_id, other.dag_id}:
-            continue
-        for name in wait.of_tasks:
-            target = other.by_id.get(name)
-            if target is None:
-                continue
-            if not _points_back(target, dag):
-                what = "waits for another DAG" if target.waits and not target.marker else "is no sensor on another DAG"
-                back = [each.task_id for each in other.tasks if _points_back(each, dag)]
-                near = f"Sensors of {wait.of_dag} that wait for {dag.dag_id}: {_tasks(back) or 'none'}. "
-                yield of_task(
-                    dag,
-                    task,
-                    f"points to {wait.of_dag}.{name}, which {what}",
-                    fix=f"{near}Name one of them, or remove the marker.",
-                )
-            elif (
-                target.waits
-                and (wanted := set(target.waits.of_tasks) & dag.by_id.keys())
-                and not wanted & _above(dag, task)
-            ):
-                yield of_task(
-                    dag,
-                    task,
-                    f"points to {wait.of_dag}.{name}, which waits for {_tasks(sorted(wanted))}, and that does not come "
-                    "before the marker",
-                    fix=f"Put the marker behind {_tasks(sorted(wanted))}, or remove it.",
-                )
-
-
-def _is_relay(dag: Dag) -> bool:
-    return any(task.marker for task in dag.tasks) and all(
-        task.marker or task.is_a("EmptyOperator") for task in dag.tasks
-    )
-
-
-def _above(dag: Dag, task: Task) -> set[str]:
-    """A task and all that come before it."""
-    tasks, found, left = dag.by_id, set[str](), [task.task_id]
-    while left:
-        name = left.pop()
-        if name in tasks and name not in found:
-            found.add(name)
-            left += tasks[name].upstream
-    return found
-
-
 @rule(
     "SEN012",
     "What was not checked is not sound.",
@@ -588,9 +476,9 @@ def not_checked(look: Look) -> Iterator[Finding]:
 def started_dag(look: Look) -> Iterator[Finding]:
     """The DAG that a task starts exists."""
     for dag, task in look.tasks():
-        if task.starts is None or _is_there(look, task.starts) or not _can_tell(look, task.starts):
+        if task.starts is None or is_there(look, task.starts) or not can_tell(look, task.starts):
             continue
-        near = _near(task.starts, list(look.dags))
+        near = near_to(task.starts, list(look.dags))
         yield of_task(
             dag, task, f"starts DAG {task.starts!r}, which does not exist", fix=f"{near}Name a DAG that exists."
         )
