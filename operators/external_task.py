@@ -146,7 +146,9 @@ def wait_for(
     )
 
 
-def mark(task: BaseOperator, waiting: dict[str, str], *, group_id: str | None = None) -> None:
+def mark(
+    task: BaseOperator, waiting: dict[str, str], *, delta: timedelta = timedelta(), group_id: str | None = None
+) -> None:
     """Put behind a task the markers of the sensors of other DAGs that wait for it, in a group ``<task>_external``.
 
     Airflow 3 doesn't clear other DAGs through them (apache/airflow#61451); they show in the graph, and DAGs of imported files
@@ -154,13 +156,17 @@ def mark(task: BaseOperator, waiting: dict[str, str], *, group_id: str | None = 
 
     :param task: the task that is waited for.
     :param waiting: sensor that waits, by its DAG: ``{"dag_id": "wait_for_it"}``.
+    :param delta: the logical date of the run that waits less that of this run, as the sensor's ``delta`` says it. Default: the same
+        logical date.
     :param group_id: id of the group. Default: ``<task>_external``.
     """
+    date = f"(logical_date + macros.timedelta(seconds={delta.total_seconds():.0f}))" if delta else "logical_date"
     with TaskGroup(group_id or f"{task.task_id}_external") as markers:
         for dag_id, sensor in waiting.items():
             ExternalTaskMarker(
                 task_id=f"{dag_id}__{sensor}",
                 external_dag_id=dag_id,
                 external_task_id=sensor,
+                logical_date=f"{{{{ {date}.isoformat() }}}}",
             )
     task >> markers

@@ -11,6 +11,7 @@ from airflow.providers.standard.sensors.external_task import ExternalTaskMarker,
 from airflow.providers.standard.triggers.external_task import WorkflowTrigger
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowSensorTimeout, TaskDeferred
+from airflow.sdk.execution_time import macros
 
 from operators.external_task import LONGEST_WAIT, SHORTEST_WAIT, ExternalRunSensor, mark, wait_for, wait_limit
 from utils.policy import check_dag
@@ -147,6 +148,16 @@ def test_markers_stand_behind_the_task() -> None:
     assert isinstance(marker, ExternalTaskMarker)
     assert (marker.external_dag_id, marker.external_task_id) == ("other_dag", "wait_for_t")
     assert marker.upstream_task_ids == {"t"}
+    assert marker.logical_date == "{{ logical_date.isoformat() }}"
+
+
+def test_markers_name_the_run_that_waits() -> None:
+    with DAG("own", schedule=None) as dag:
+        mark(EmptyOperator(task_id="t"), {"other_dag": "wait_for_t"}, delta=timedelta(days=-6, hours=2))
+    marker: Any = dag.get_task("t_external.other_dag__wait_for_t")
+    names = {"logical_date": datetime(2026, 6, 7, 1, tzinfo=UTC), "macros": macros}
+    named = dag.get_template_env().from_string(marker.logical_date).render(names)
+    assert datetime.fromisoformat(named) == datetime(2026, 6, 1, 3, tzinfo=UTC)
 
 
 def test_a_sensor_is_a_task_like_any_other() -> None:

@@ -70,15 +70,16 @@ class Schedule:
 
     def tells(self, date: int) -> bool:
         """Whether it can be told if there is a run of a date."""
-        return self.cron is not None or self._lists(date)
+        return self.cron is not None or self.lists(date)
 
     def makes(self, date: int) -> bool:
         """Whether there is a run of a date. Of one that can't be told: no."""
-        if self.cron is None or self._lists(date):
+        if self.cron is None or self.lists(date):
             return date in self.ends
         return date % 60 == 0 and bool(croniter.match(self.cron, dt.datetime.fromtimestamp(date, dt.UTC)))
 
-    def _lists(self, date: int) -> bool:
+    def lists(self, date: int) -> bool:
+        """Whether a run of a date would be one of ``dates``."""
         listed = self.known is not None and self.known[0] <= date <= self.known[1]
         return listed or self.is_before(date) or self.is_after(date)
 

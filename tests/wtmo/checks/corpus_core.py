@@ -13,6 +13,7 @@ SHELF = "telemetry-airflow/etl/shelf.py"
 ORCHARD = "bigquery-etl/bqetl_orchard.py"
 CELLAR = "bigquery-etl/bqetl_cellar.py"
 
+_MARK = 'mark(apples, {"bqetl_orchard": "wait_for_apples"}, delta=timedelta(hours=1))'
 _AFTER_IMPORTS = "from utils.tags import Tag\n"
 
 
@@ -425,7 +426,7 @@ _INNOCENT = [
         {
             ORCHARD: None,
             CELLAR: None,
-            PICK: ('    mark(apples, {"bqetl_orchard": "wait_for_apples"})\n', "    print(mark)\n"),
+            PICK: (f"    {_MARK}\n", "    print(mark)\n"),
         },
     ),
 ]

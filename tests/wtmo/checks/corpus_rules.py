@@ -36,6 +36,23 @@ def _juice(argument: str) -> dict[str, Edit]:
     return {PRESS: (_JUICE, argument)}
 
 
+def _marks(marker: str) -> dict[str, list[Edit]]:
+    """``press`` with a marker of the weekly DAG that waits for it."""
+    return {
+        PRESS: [
+            (f"{_SENSOR} >> GKEPodOperator(", "juice = GKEPodOperator("),
+            (
+                '        resources="small",\n    )\n',
+                f'        resources="small",\n    )\n    {_SENSOR} >> juice >> {marker}\n',
+            ),
+            _imports("from airflow.providers.standard.sensors.external_task import ExternalTaskMarker"),
+        ]
+    }
+
+
+_MARKER = 'ExternalTaskMarker(task_id="m", external_dag_id="market_north", external_task_id="wait_for_juice"{})'
+
+
 def _word(word: str) -> dict[str, Edit]:
     """``press`` with another word in its command, as Python writes it."""
     return _juice(f'arguments=["press", {word}],')
@@ -275,6 +292,18 @@ _SENSORS = [
         },
         ("SEN014",),
     ),
+    Case("a marker lost its shift", {PICK: (", delta=timedelta(hours=1))", ")")}, ("SEN015",)),
+    Case(
+        "a marker points to the run of the day before",
+        {PICK: ("delta=timedelta(hours=1)", "delta=timedelta(hours=-23)")},
+        ("SEN015",),
+    ),
+    Case(
+        "an imported marker's shift has the wrong sign",
+        {ORCHARD: ("logical_date - macros.timedelta", "logical_date + macros.timedelta")},
+        ("SEN015",),
+    ),
+    Case("a marker of a weekly DAG names its own date", _marks(_MARKER.format("")), ("SEN015",)),
     Case("a DAG with a sensor runs in leap years", {MARKET: ('"0 3 * * 1"', '"0 3 29 2 *"')}, ("SEN014",)),
     Case(
         "the DAG waited for starts in two years",
@@ -510,6 +539,20 @@ _INNOCENT = [
         _waits('wait_for("bottles", "orchard_derived__bottles__v1", delta=timedelta(hours=-23))'),
     ),
     Case("a sensor waits for less than a day", _waits(_SENSOR.replace(")", "), timeout=timedelta(hours=8)", 1))),
+    Case(
+        "a marker of a weekly DAG names the week's first day",
+        _marks(_MARKER.format(', logical_date="{{ (logical_date - macros.timedelta(days=6)).isoformat() }}"')),
+    ),
+    Case(
+        "a marker of a monthly DAG names the month's first day",
+        _marks(_MARKER.format(', logical_date="{{ logical_date.replace(day=1).isoformat() }}"'))
+        | {
+            MARKET: [
+                ("delta=timedelta(days=-6)", "execution_date_fn=lambda date: date.add(months=1).subtract(days=1)"),
+                ('"0 3 * * 1"', '"0 3 1 * *"'),
+            ]
+        },
+    ),
     Case("two DAGs run once, and the shift is the day between", {PORTS: _ports_once("delta=timedelta(days=1)")}),
     Case(
         "a function names the day of the one run",

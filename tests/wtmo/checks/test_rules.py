@@ -275,6 +275,71 @@ def test_what_people_clear_to_reach_others_needs_no_sensor() -> None:
     assert len(found("SEN011", working, other, source)) == 2
 
 
+def marked(hours: float | None, **differing: Any) -> Task:
+    """A marker of ``wait_for_t`` of ``other``, its DAG's date less the one marked so many hours."""
+    mark = marker("other", "wait_for_t", "t")
+    return replace(
+        mark,
+        waits=Wait(
+            "other", ("wait_for_t",), how="template", delta=None if hours is None else hours * 3600, **differing
+        ),
+    )
+
+
+def waits_for_d(hours: float | None, **differing: Any) -> Task:
+    return sensor("d", "t", hours=hours, task_id="wait_for_t", **differing)
+
+
+def test_a_marker_undoes_the_shift_of_its_sensor() -> None:
+    """``other`` runs at 03:00 and waits for the run of 01:00 of ``d``."""
+    other = dag("other", waits_for_d(2), **runs(3))
+    assert not found("SEN015", dag("d", task("t"), marked(-2), **runs(1)), other)
+    (finding,) = found("SEN015", dag("d", task("t"), marked(0), **runs(1)), other)
+    assert finding.message == (
+        "its run of 2026-06-01 01:00 UTC points to that of other of 2026-06-01 01:00 UTC, which does not exist: wait_for_t waits for "
+        "it in that of 2026-06-01 03:00 UTC; no run of a year points to the right one"
+    )
+    template = "{{ (logical_date + macros.timedelta(seconds=7200)).isoformat() }}"
+    assert finding.fix == f'Type logical_date="{template}" (mark: delta=timedelta(hours=2)).'
+    assert finding.severity == "warning"
+
+
+def test_a_marker_of_another_run_may_be_the_one_that_is_right() -> None:
+    other = dag("other", waits_for_d(24), **runs(1))
+    (finding,) = found("SEN015", dag("d", task("t"), marked(24), **runs(1)), other)
+    assert "points to that of other of 2026-06-01 01:00 UTC, which waits for that of 2026-05-31 " in finding.message
+    assert finding.fix.endswith("; or, where the marker is right, execution_delta=timedelta(days=-1) of wait_for_t.")
+    same = dag("other", waits_for_d(0), **runs(1))
+    (finding,) = found("SEN015", dag("d", task("t"), marked(24), **runs(1)), same)
+    assert finding.fix.startswith("Remove the marker's logical_date (mark: delta); or,")
+
+
+def test_runs_that_nobody_waits_for_are_marked_in_vain() -> None:
+    weekly = dag("other", waits_for_d(-144), **runs(1, every=7))
+    assert not found("SEN015", dag("d", task("t"), marked(144), **runs(1)), weekly)
+    assert len(found("SEN015", dag("d", task("t"), marked(0), **runs(1)), weekly)) == 1
+    vain = dag("other", waits_for_d(1), **runs(1))
+    assert not found("SEN015", dag("d", task("t"), marked(0), **runs(1)), vain), "SEN003 says it"
+
+
+def test_a_marker_names_one_of_several_runs_that_wait() -> None:
+    """``other`` runs at 00:00 and at 12:00, and waits for the run of 00:00 of its day."""
+    begins = [DAY + timedelta(hours=12 * number) for number in range(732)]
+    twice = runs(0) | {"fires": tuple((a.isoformat(), a.isoformat(), b.isoformat()) for a, b in pairwise(begins))}
+    dates = tuple((each.isoformat(), (each.replace(hour=0).isoformat(),)) for each in begins[:-1])
+    waits = replace(waits_for_d(None), waits=Wait("d", ("t",), how="function", delta=None, dates=dates))
+    for hours, wrong in ((0, 0), (-12, 0), (-24, 1), (-5, 1)):
+        assert (
+            len(found("SEN015", dag("d", task("t"), marked(hours), **runs(0)), dag("other", waits, **twice))) == wrong
+        )
+    (finding,) = found("SEN015", dag("d", task("t"), marked(-5), **runs(0)), dag("other", waits, **twice))
+    assert finding.fix == (
+        "Give the marker a logical_date that answers the run that waits: for 2026-06-01 00:00 UTC it is 2026-06-01 00:00 UTC."
+    )
+    far = marked(24 * 400)
+    assert len(found("SEN015", dag("d", task("t"), far, **runs(0)), dag("other", waits, **twice))) == 1
+
+
 # --- words, scripts, parameters
 
 

@@ -49,4 +49,4 @@ with DAG(
         resources="small",
     )
     apples >> pears
-    mark(apples, {"bqetl_orchard": "wait_for_apples"})
+    mark(apples, {"bqetl_orchard": "wait_for_apples"}, delta=timedelta(hours=1))
