@@ -42,6 +42,7 @@ _FACTORS = {
     **{name: 10.0**power for name, power in zip("kMGTPE", (3, 6, 9, 12, 15, 18), strict=True)},
     **{f"{name}i": 1024.0**power for power, name in enumerate("KMGTPE", 1)},
 }
+_OF_A_RUN = re.compile(r"<[A-Za-z_]\w*[.\[(][^<>]*>")
 _IMAGE_PULL_POLICIES = {"Always", "IfNotPresent", "Never"}
 _RESTART_POLICIES = {"Always", "OnFailure", "Never"}
 _MOST_SHOWN = 3
@@ -106,7 +107,7 @@ def _names(pod: Mapping[str, Json]) -> Iterator[str]:
     for what, found in (("label", metadata.get("labels")), ("node selector", spec.get("nodeSelector"))):
         for key, value in (found or {}).items():
             yield from _key(what, key)
-            if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(value):
+            if not isinstance(value, str) or not _LABEL_VALUE.fullmatch(_filled(value)):
                 yield f"the value of {what} {key} is {_shown(value)}, which is no label value"
     for key, value in (metadata.get("annotations") or {}).items():
         yield from _key("annotation", key.lower())
@@ -123,22 +124,28 @@ def _names(pod: Mapping[str, Json]) -> Iterator[str]:
         if (policy := container.get("imagePullPolicy", "Always")) not in _IMAGE_PULL_POLICIES:
             yield f"imagePullPolicy is {policy!r}, not one of {', '.join(sorted(_IMAGE_PULL_POLICIES))}"
         image = container.get("image")
-        if not isinstance(image, str) or not image or image != "".join(image.split()):
+        if not isinstance(image, str) or not image or any(sign.isspace() for sign in _filled(image)):
             yield f"the image of {what} is {_shown(image)}, which is no image's name"
     for name in sorted({str(name) for name in names if names.count(name) > 1}):
         yield f"two containers are named {name!r}"
 
 
 def _label(what: str, value: Json) -> Iterator[str]:
-    if value is not None and (not isinstance(value, str) or not _LABEL.fullmatch(value)):
+    if value is not None and (not isinstance(value, str) or not _LABEL.fullmatch(_filled(value))):
         yield f"{what} is {_shown(value)}, which is no DNS label"
 
 
 def _subdomain(what: str, value: Json) -> Iterator[str]:
     if value is None:
         return
-    if not isinstance(value, str) or len(value) > _LONGEST_SUBDOMAIN or not _SUBDOMAIN.fullmatch(value):
+    name = _filled(value) if isinstance(value, str) else ""
+    if len(name) > _LONGEST_SUBDOMAIN or not _SUBDOMAIN.fullmatch(name):
         yield f"{what} is {_shown(value)}, which is no DNS name of at most {_LONGEST_SUBDOMAIN} characters"
+
+
+def _filled(text: str) -> str:
+    """A text with a letter in place of what only a run has, ``<ti.xcom_pull('a')>``: that may be right, the rest is judged."""
+    return _OF_A_RUN.sub("x", text)
 
 
 def _key(what: str, key: str) -> Iterator[str]:
@@ -296,15 +303,15 @@ def floating_image(look: Look) -> Iterator[Finding]:
 
     One finding an image: it is pinned in one place.
     """
-    users: dict[tuple[str, str], list[Dag]] = defaultdict(list)
+    users: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for dag, task in look.tasks():
         name, reference = task.image or (None, "")
         if name is not None and look.tier(dag) == "tier_1" and _floats(reference):
-            users[name, reference].append(dag)
-    for (name, reference), dags in sorted(users.items()):
-        ids = sorted({dag.dag_id for dag in dags})
+            users[name, reference].add((dag.dag_id, task.task_id))
+    for (name, reference), tasks in sorted(users.items()):
+        ids = sorted({dag_id for dag_id, _ in tasks})
         yield Finding(
-            f"image {name!r} floats ({reference}), and tasks of tier 1 run it: {len(dags)} of {_some(ids)}",
+            f"image {name!r} floats ({reference}), and tasks of tier 1 run it: {len(tasks)} of {_some(ids)}",
             file="utils/images.py",
         )
 
@@ -332,7 +339,11 @@ def pod_requests(look: Look) -> Iterator[Finding]:
     for dag in look.dags.values():
         if look.tier(dag) != "tier_1":
             continue
-        found = [task for task in dag.tasks if task.pod is not None and not _asks(task.pod)]
+        found = [
+            task
+            for task in dag.tasks
+            if any(each.pod is not None and not _asks(each.pod) for each in (task, *task.instances))
+        ]
         if not look.is_own(dag):
             silent[dag.bundle] += [dag] * len(found)
         elif len(found) == 1:
@@ -391,6 +402,27 @@ def pod_size(look: Look) -> Iterator[Finding]:
                         task,
                         f"{name} of {what} has {size:,} bytes, and Linux takes {MOST_OF_A_WORD:,} for one word",
                     )
+
+
+@rule(
+    "POD011",
+    "What was not checked is not sound.",
+    fix="Write it into the file where that can be done. What a task works out goes into arguments, of which any text is right.",
+    severity=Severity.warning,
+)
+def pod_not_checked(look: Look) -> Iterator[Finding]:
+    """All that a pod is made of is known before it runs, but for words of its command.
+
+    What another task gives to ``expand``, to ``expand_kwargs`` or to an argument is not. A manifest is checked without annotations,
+    labels, names and variables that are given so; without anything else there is none. Where the file itself says what a pod is
+    expanded to, every instance is checked; of more than 50 the first 49 and the last. Of a mapped group, the first one.
+    """
+    for dag, task in look.tasks():
+        names = ", ".join(task.unknown)
+        if names and task.pod is not None:
+            yield of_task(dag, task, f"its pod is checked without its {names}, which only a run has")
+        elif names and task.pod_error is None:
+            yield of_task(dag, task, f"its pod is not checked: only a run has its {names}")
 
 
 # --- what was meant

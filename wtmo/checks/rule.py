@@ -121,10 +121,11 @@ class Look:
         return frozenset({file.bundle for file in self.inventory.files})
 
     def tasks(self) -> Iterator[tuple[Dag, Task]]:
-        """All tasks with their DAGs."""
+        """All tasks with their DAGs, and of a pod that is expanded all instances that are known."""
         for dag in self.dags.values():
             for task in dag.tasks:
-                yield dag, task
+                for each in (task, *task.instances):
+                    yield dag, each
 
     def tier(self, dag: Dag) -> str | None:
         """``tier_1``, ``tier_2``, ``tier_3``; None: its tags name none."""

@@ -15,6 +15,7 @@ SHELLS = {"ash", "bash", "dash", "ksh", "sh", "zsh"}
 SHELL_FIELDS = ("bash_command",)
 """Fields of operators that a shell reads as they are: BashOperator's and BashSensor's."""
 
+_PROGRAM = {"cmds", "expand_kwargs", "image"}
 _FLAGS = re.compile(r"-[A-Za-z]+")
 _TAKES_A_WORD = {"-o", "+o", "-O", "+O", "--rcfile", "--init-file"}
 
@@ -43,8 +44,12 @@ class Word:
 
 
 def words(task: Task) -> list[Word]:
-    """The words of a pod's command, the program's name first if the task names one, and what a bash operator runs."""
-    found = [*_of_field(task, "cmds"), *_of_field(task, "arguments")] if task.is_a("KubernetesPodOperator") else []
+    """The words of a pod's command, the program's name first if the task names one, and what a bash operator runs.
+
+    Of a pod whose program only a run has: none, as nobody knows what reads them.
+    """
+    is_known = task.is_a("KubernetesPodOperator") and not _PROGRAM & set(task.unknown)
+    found = [*_of_field(task, "cmds"), *_of_field(task, "arguments")] if is_known else []
     if found and found[0].field.startswith("cmds"):
         found[0] = Word(found[0].field, found[0].text, found[0].rendered, first=True)
     at = script_at([str(word.text) for word in found])

@@ -96,6 +96,10 @@ def of_task(task: Task) -> dict[str, Json]:
         "after": sorted(task.upstream),
         "mapped": task.mapped,
         **{name: value for name, value in task.attributes.items() if name not in _NO_FACTS | _OWN_PLACE},
+        "instances": [
+            {name: value for name, value in each.attributes.items() if task.attributes.get(name) != value}
+            for each in task.instances
+        ],
         "calls": task.calls,
         "starts": task.starts,
         "connections": sorted(task.connections),
@@ -127,6 +131,7 @@ def of_task(task: Task) -> dict[str, Json]:
         }
         facts["rendered.sql"] = query.sql
     facts["pod_error"] = task.pod_error
+    facts["unknown"] = list(task.unknown)
     found = dict(flat(facts))
     written = {each.field.partition("[")[0].partition(".")[0] for each in task.templates}
     for name, value in flat({name: task.rendered[name] for name in sorted(written & set(task.rendered))}):

@@ -265,6 +265,7 @@ class _Cache:
 
 def _with_sql(files: Iterable[File], checkout: Checkout) -> list[File]:
     def of_task(task: Task) -> Task:
+        task = replace(task, instances=tuple(of_task(each) for each in task.instances)) if task.instances else task
         if task.query is None or task.query.file is None or task.query.error is not None:
             return task
         return replace(task, query=_query(task.query, [str(word) for word in task.rendered["arguments"]], checkout))

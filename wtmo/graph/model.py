@@ -201,8 +201,11 @@ class Task(_Data):
     :param templates: every text with Jinja in it, of all template fields.
     :param rendered: every template field after rendering, by name. None: empty, or it can't be rendered.
     :param pod: the manifest as it goes to Kubernetes, with rendered values, without what differs from run to run for no reason
-        (suffix of its name). None: no pod.
+        (suffix of its name). None: no pod. Of a pod that is expanded, that of the first instance.
     :param pod_error: why the manifest can't be built.
+    :param unknown: arguments of a pod of which only a run has the values: what they make of the manifest is not in ``pod``, which is None
+        where it can't be without them. ``expand_kwargs``: any argument.
+    :param instances: of a pod that is expanded, those that differ from the first, as tasks of their own; all else is of the first.
     :param image: by which name of the registry, and the reference itself: ``(name or None, reference)``.
     :param secrets: of the pod.
     :param waits: for a sensor or a marker on another DAG.
@@ -226,6 +229,8 @@ class Task(_Data):
     rendered: dict[str, Json] = field(default_factory=dict)
     pod: dict[str, Json] | None = None
     pod_error: str | None = None
+    unknown: tuple[str, ...] = ()
+    instances: tuple[Task, ...] = ()
     image: tuple[str | None, str] | None = None
     secrets: tuple[PodSecret, ...] = ()
     waits: Wait | None = None

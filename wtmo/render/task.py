@@ -44,7 +44,8 @@ IN_THE_POD = {
 
 
 def rendered(dag: Dag, task: Task) -> dict[str, Json]:
-    """A task in its run, the keys in the order in which one reads them; what says nothing is left out.
+    """A task in its run, the keys in the order in which one reads them; what says nothing is left out. Of a pod that is expanded, the
+    first instance.
 
     Keys: ``task``, ``operator``, ``run``, ``after``, ``errors``, ``waits_for``, ``starts``, ``query``, ``argv``, ``manifest`` and
     ``fields``, the rendered fields of other operators. Values of secrets are never in it, only their names.
@@ -137,6 +138,8 @@ def _errors(task: Task) -> Iterable[str]:
             yield f"{template.field}: {template.error}"
     if task.pod_error:
         yield f"the pod can't be built: {task.pod_error}"
+    if task.unknown:
+        yield f"known when the task runs: {', '.join(task.unknown)}"
     if task.query and task.query.error:
         yield f"the query can't be told: {task.query.error}"
     if task.waits and task.waits.error:

@@ -63,6 +63,21 @@ def _with(more: str, *imports: str) -> dict[str, list[Edit]]:
     return {PRESS: [(_JUICE, f"{_JUICE}\n        {more}"), *([_imports("\n".join(imports))] if imports else [])]}
 
 
+def _mapped(expanded: str, *imports: str, shared: str = 'image=image("jetstream")') -> dict[str, list[Edit]]:
+    """``press`` with a pod that is expanded."""
+    return {
+        PRESS: [
+            ("GKEPodOperator(\n", "GKEPodOperator.partial(\n"),
+            ('image=image("jetstream"),\n', f"{shared},\n"),
+            (f'        {_JUICE}\n        resources="small",\n    )', f"    ).{expanded}"),
+            *([_imports("\n".join(imports))] if imports else []),
+        ]
+    }
+
+
+_OF_A_TASK = 'wait_for("pick", "apples", delta=timedelta(hours=2), task_id="w").output'
+
+
 def _script(script: str, *, program: str = '"sh", "-c"') -> dict[str, Edit]:
     """``press`` in a shell."""
     return _juice(f"cmds=[{program}],\n        arguments=[{script}],")
@@ -313,6 +328,11 @@ _SENSORS = [
 ]
 
 _TEMPLATES = [
+    Case(
+        "what a pod is expanded to names execution_date",
+        _mapped('expand(arguments=[["press"], ["press", "--date={{ execution_date }}"]])'),
+        ("TPL003",),
+    ),
     Case("a brace is missing at the end", _word('"--date={{ ds }"'), ("TPL001",)),
     Case("an if is not closed", _word('"{% if ds %}--all"'), ("TPL001",)),
     Case("a filter is misspelt", _word('"--date={{ logical_date | dsnodash }}"'), ("TPL001",)),
@@ -424,6 +444,44 @@ _PODS = [
         ("POD008",),
     ),
     Case("an argument is longer than Linux takes", _word('"--trees=" + "a," * 80_000'), ("POD009",)),
+    Case(
+        "an argument of an expanded pod is a number",
+        _mapped('expand(arguments=[["press"], ["press", 8]])'),
+        ("POD005",),
+    ),
+    Case(
+        "a variable of an expanded pod is a number",
+        _mapped('expand(arguments=[["a"], ["b"]], env_vars=[{"BOTTLES": "8"}, {"BOTTLES": 8}])'),
+        ("POD003",),
+    ),
+    Case(
+        "a label of an expanded pod has a blank",
+        _mapped('expand_kwargs([{"arguments": ["press"]}, {"labels": {"fruit": "green apples"}}])'),
+        ("POD002",),
+    ),
+    Case(
+        "memory of an expanded pod is in MB",
+        _mapped('expand(container_resources=[V1ResourceRequirements(requests={"memory": "512MB"})])', _MODELS),
+        ("POD004",),
+    ),
+    Case("an expanded pod has no image", _mapped('expand(arguments=[["press"]])', shared="name='juice'"), ("POD001",)),
+    Case(
+        "a comma is missing in a query that a pod is expanded to",
+        _mapped(
+            'expand(arguments=[["query", f"sql/moz-fx-data-shared-prod/orchard_derived/{table}/query.sql"] '
+            'for table in ("of_other_tables_v1", "comma_missing_v1")])',
+            shared='image=image("bigquery-etl")',
+        ),
+        ("SQL001",),
+    ),
+    Case(
+        "a comma is missing in what a pod is expanded to",
+        _mapped('expand(arguments=[["a", "b"], ["a" "--b=c"]])'),
+        ("POD010",),
+    ),
+    Case("a task gives an expanded pod its environment", _mapped(f"expand(env_vars={_OF_A_TASK})"), ("POD011",)),
+    Case("a task gives an expanded pod its arguments", _mapped(f"expand_kwargs({_OF_A_TASK})"), ("POD011",)),
+    Case("a task gives a pod its image", {PRESS: ('image=image("jetstream")', f"image={_OF_A_TASK}")}, ("POD011",)),
     Case("a comma is missing before a flag", _juice('arguments=["press" "--date={{ ds }}"],'), ("POD010",)),
     Case("a comma is missing between two flags", _word('"--all" "--dry-run"'), ("POD010",)),
     Case("a comma is missing behind a template", _word('"--date={{ ds }}" "--dry-run"'), ("POD010",)),
@@ -454,6 +512,16 @@ _DECLARED = [
         "a secret is misspelt",
         _with('secrets=[Secret("env", "A", "airflow-gke-secret", "docusign_jwt")],', _RAW_SECRET),
         ("DEC001",),
+    ),
+    Case(
+        "a secret of an expanded pod is misspelt",
+        _mapped('expand(secrets=[[], [Secret("env", "A", "airflow-gke-secret", "docusign_jwt")]])', _RAW_SECRET),
+        ("DEC001",),
+    ),
+    Case(
+        "an image of an expanded pod is not declared",
+        _mapped('expand(image=[image("jetstream"), "gcr.io/fruit/press:1"])', shared='name="juice"'),
+        ("DEC005",),
     ),
     Case("a connection is misspelt", _with('gcp_conn_id="google_cloud_gke",'), ("DEC002",)),
     Case("a connection in a template is misspelt", _word('"--host={{ conn.adm_stfp.host }}"'), ("DEC002",)),
@@ -509,6 +577,40 @@ _COMMANDS = [
 ]
 
 _INNOCENT = [
+    Case(
+        "a pod is expanded to what its file says",
+        _mapped('expand(arguments=[["press"], ["press", "--date={{ ds }}"]])'),
+    ),
+    Case("a pod is expanded to nothing", _mapped("expand(arguments=[])")),
+    Case("a pod is expanded to what a task gives", _mapped(f"expand(arguments={_OF_A_TASK}, name=['a', 'b'])")),
+    Case(
+        "a pod is expanded to two shells",
+        _mapped(
+            'expand(cmds=[["sh", "-c"], ["bash", "-c"]])',
+            shared='image=image("jetstream"),\n        arguments=["set -e; press && press"]',
+        ),
+    ),
+    Case(
+        "pods of a mapped group get what it is expanded to",
+        {
+            PRESS: [
+                (
+                    _SENSOR,
+                    f"""@task_group
+    def fruits(fruit):
+        \"\"\"What is done for each fruit.\"\"\"
+        GKEPodOperator(
+            task_id="wash", image=image("jetstream"), arguments=["wash", fruit], env_vars={{"FRUIT": fruit}}, labels={{"f": fruit}}
+        )
+        GKEPodOperator(task_id="peel", image=image("jetstream"), arguments=fruit)
+
+    fruits.expand(fruit={_OF_A_TASK})
+    {_SENSOR}""",
+                ),
+                ("import DAG\n", "import DAG, task_group\n"),
+            ]
+        },
+    ),
     Case("both DAGs have one time zone with daylight saving", {PORTS: _ports(("America/New_York",) * 2, 1)}),
     Case("two time zones without daylight saving", {PORTS: _ports(("UTC", "Asia/Tokyo"), -8)}),
     Case("a sensor waits for a whole run", _waits('wait_for("pick", None, delta=timedelta(hours=2))')),

@@ -340,6 +340,66 @@ def test_a_marker_names_one_of_several_runs_that_wait() -> None:
     assert len(found("SEN015", dag("d", task("t"), far, **runs(0)), dag("other", waits, **twice))) == 1
 
 
+# --- pods of which not all is known
+
+
+def test_what_only_a_run_has_is_said_of_a_pod() -> None:
+    pod = replace(task(kind="KubernetesPodOperator"), unknown=("env_vars", "labels"), pod={"spec": {}})
+    (finding,) = found("POD011", dag("d", pod))
+    assert finding.message == "its pod is checked without its env_vars, labels, which only a run has"
+    (finding,) = found("POD011", dag("d", replace(pod, unknown=("image",), pod=None)))
+    assert finding.message == "its pod is not checked: only a run has its image"
+    assert not found("POD011", dag("d", replace(pod, pod=None, pod_error="no"))), "POD001 says it"
+
+
+@pytest.mark.parametrize(("name", "told"), [("env_vars", 1), ("image", 0), ("cmds", 0), ("expand_kwargs", 0)])
+def test_words_are_not_judged_where_nobody_knows_what_reads_them(name: str, told: int) -> None:
+    pod = replace(task(kind="KubernetesPodOperator", arguments=["a && b"]), unknown=(name,))
+    assert len(found("POD010", dag("d", pod))) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("<ti.xcom_pull('a', 'b')>", 0),
+        ("of-<params.a>", 0),
+        ("of <params.a>", 1),
+        ("<var.value.a>", 0),
+        ("<a>", 1),
+        ("a b", 1),
+        (" a", 1),
+        (["<ti.try_number>"], 1),
+    ],
+)
+def test_what_a_run_puts_into_a_name_is_not_judged(value: Any, told: int) -> None:
+    container = {"name": "base", "image": "a:1"}
+    pods_of = (
+        {"metadata": {"labels": {"a": value}}, "spec": {"containers": [container]}},
+        {"metadata": {"namespace": value}, "spec": {"containers": [container]}},
+        {"spec": {"containers": [container], "serviceAccountName": value}},
+        {"spec": {"containers": [container | {"image": "" if value == "<a>" else value}]}},
+    )
+    for pod in pods_of:
+        assert len(found("POD002", dag("d", replace(task(), pod=pod)))) == told
+
+
+def test_an_image_that_floats_counts_once_for_all_instances() -> None:
+    pod = replace(task(), image=("a", "a:latest"), pod={"spec": {}})
+    expanded = replace(pod, instances=(pod, replace(pod, image=("b", "b:latest"))))
+    tier = {"tags": ("impact/tier_1",)}
+    told = [each.message for each in found("POD007", dag("d", expanded, **tier))]
+    assert told == [f"image '{name}' floats ({name}:latest), and tasks of tier 1 run it: 1 of d" for name in ("a", "b")]
+
+
+def test_each_instance_asks_for_memory() -> None:
+    small = {"spec": {"containers": [{"resources": {"requests": {"memory": "1Gi"}}}]}}
+    pod = replace(task(), pod=small)
+    tier = {"tags": ("impact/tier_1",)}
+    assert not found("POD008", dag("d", replace(pod, instances=(pod,)), **tier))
+    nothing = replace(pod, pod={"spec": {"containers": [{}]}})
+    assert len(found("POD008", dag("d", replace(pod, instances=(nothing,)), **tier))) == 1
+
+
 # --- words, scripts, parameters
 
 

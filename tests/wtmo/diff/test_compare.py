@@ -159,6 +159,15 @@ def test_an_argument_is_told_as_written_and_not_again_in_the_pod() -> None:
     assert found == {"arguments": (["{{ ds }}"], ["{{ ds_nodash }}"])}
 
 
+def test_what_a_pod_is_expanded_to_is_told_where_it_differs() -> None:
+    def expanded(*programs: str) -> Task:
+        first, *others = (task(attributes={"arguments": [program]}) for program in programs)
+        return replace(first, mapped=True, instances=tuple(others))
+
+    difference = changes(between(expanded("a", "b", "c"), expanded("a", "b", "d")))
+    assert difference == {"instances[1].arguments": (["c"], ["d"])}
+
+
 def test_one_change_of_a_factory_is_one_entry() -> None:
     def made(retries: int, version: int) -> list[Dag]:
         def one(name: str) -> Task:

@@ -28,7 +28,7 @@ NO_VALIDATION.client_side_validation = False
 
 HEAD = """\
 import datetime
-from airflow.sdk import DAG, Asset, CronTriggerTimetable, DeltaTriggerTimetable, Param, task
+from airflow.sdk import DAG, Asset, CronTriggerTimetable, DeltaTriggerTimetable, Param, task, task_group
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.providers.standard.sensors.external_task import ExternalTaskMarker, ExternalTaskSensor
@@ -93,6 +93,25 @@ FILES = {
         "used.expand(x=made())",
         'GKEPodOperator.partial(task_id="pods", image=image("bq2sftp"), name="{{ ds }}").expand(arguments=[["a"]])',
         'GKEPodOperator(task_id="late", image="x:1", arguments=made())',
+        'GKEPodOperator(task_id="later", image="x:1", env_vars=made(), trigger_kwargs=made())',
+        'GKEPodOperator(task_id="latest", image=made())',
+        'GKEPodOperator.partial(task_id="words", image="x:1").expand(arguments=made.override(task_id="words_of")(), env_vars=[{"A": "1"}, {"A": 2}])',
+        'GKEPodOperator.partial(task_id="each", image="x:1").expand(arguments=made().map(lambda each: [each]))',
+        'GKEPodOperator.partial(task_id="env", image="x:1", arguments=["{{ ds }}"]).expand(env_vars=made())',
+        'GKEPodOperator.partial(task_id="size", image="x:1").expand(container_resources=made())',
+        'GKEPodOperator.partial(task_id="listed").expand_kwargs([{"image": "x:1"}, {"image": "y:1", "name": "n"}, made()])',
+        'GKEPodOperator.partial(task_id="any", image="x:1").expand_kwargs(made())',
+        'GKEPodOperator.partial(task_id="none", image="x:1").expand(arguments=[])',
+        'GKEPodOperator.partial(task_id="many", image="x:1").expand(arguments={str(n): "n" for n in range(99)})',
+        'GKEPodOperator.partial(task_id="wrong", image="x:1").expand(security=["strict", "default"])',
+        "@task_group",
+        "def group(given):",
+        '    GKEPodOperator(task_id="pod", image="x:1", arguments=["a", given], env_vars={"A": given})',
+        'group.override(group_id="of_a_task").expand(given=made.override(task_id="lines")())',
+        'group.override(group_id="of_a_list").expand(given=["p", "q"])',
+        'group.override(group_id="of_nothing").expand(given=[])',
+        'group.override(group_id="of_kwargs").expand_kwargs([{"given": "r"}])',
+        'group.override(group_id="of_any").expand_kwargs(made.override(task_id="rows")())',
     ),
     "queries.py": dag(
         "queries",
@@ -281,11 +300,66 @@ def test_mapped_tasks_are_told_as_far_as_they_can_be(files: dict[str, File]) -> 
     assert not of["made"].mapped
     assert of["pods"].mapped
     assert of["pods"].image == ("bq2sftp", of["pods"].attributes["image"])
-    assert of["pods"].pod is None
-    assert "expanded" in (of["pods"].pod_error or "")
     assert [each.rendered for each in of["pods"].templates] == ["2026-06-01"]
+    assert command(of["pods"]) == ["a"]
     assert of["late"].pod is not None
     assert of["late"].pod["spec"]["containers"][0]["args"] == ["<ti.xcom_pull('made__1')>"]
+
+
+def command(task: Task) -> list[Any]:
+    assert task.pod is not None, task.pod_error
+    return list(task.pod["spec"]["containers"][0]["args"])
+
+
+def test_pods_are_told_by_instance_as_far_as_the_file_says_them(files: dict[str, File]) -> None:
+    of = the_dag(files, "mapped").by_id
+    words = of["words"]
+    assert words.unknown == ()
+    assert [command(each) for each in (words, *words.instances)] == [["<ti.xcom_pull('words_of')[..]>"]] * 2
+    assert [each.rendered["env_vars"][0]["value"] for each in (words, *words.instances)] == ["1", 2]
+    assert command(of["each"]) == ["<MapXComArg[..]>"]
+    assert [each.image for each in (of["listed"], *of["listed"].instances)] == [(None, "x:1"), (None, "y:1")]
+    assert (of["none"].pod, of["none"].pod_error, of["none"].unknown) == (None, None, ())
+    assert [command(each)[0] for each in (of["many"], *of["many"].instances)] == [*map(str, range(49)), "98"]
+    assert "security='strict' is not known" in (of["wrong"].pod_error or "")
+    assert [each.pod is not None for each in of["wrong"].instances] == [True]
+
+
+def test_what_of_a_pod_only_a_run_has_is_named(files: dict[str, File]) -> None:
+    of = the_dag(files, "mapped").by_id
+    unknown = {name: task.unknown for name, task in of.items() if task.unknown}
+    assert unknown == {
+        "later": ("env_vars",),
+        "latest": ("image",),
+        "env": ("env_vars",),
+        "size": ("container_resources",),
+        "listed": ("expand_kwargs",),
+        "any": ("expand_kwargs",),
+    }
+    made = {name for name in unknown if of[name].pod is not None}
+    assert made == {"later", "env", "listed"}, "the others can't be without it"
+    assert not [name for name, task in of.items() if task.pod_error and name != "wrong"]
+    assert (of["latest"].image, of["size"].image) == (None, (None, "x:1"))
+    assert command(of["env"]) == ["2026-06-01"]
+
+
+@pytest.mark.parametrize(
+    ("group", "given"),
+    [
+        ("of_a_task", "<ti.xcom_pull('lines')[..]>"),
+        ("of_a_list", "p"),
+        ("of_nothing", "<given>"),
+        ("of_kwargs", "r"),
+        ("of_any", "<ti.xcom_pull('rows')[..]['given']>"),
+    ],
+)
+def test_pods_of_a_mapped_group_get_what_its_first_instance_gets(
+    files: dict[str, File], group: str, given: str
+) -> None:
+    pod = the_task(files, "mapped", f"{group}.pod")
+    assert (command(pod), pod.unknown) == (["a", given], ())
+    assert pod.pod is not None
+    assert {"name": "A", "value": given} in pod.pod["spec"]["containers"][0]["env"]
 
 
 def test_query_tasks(files: dict[str, File]) -> None:

@@ -100,12 +100,14 @@ def test_what_can_not_be_rendered_is_said() -> None:
             Template("a", "{{ ds }}", "x"),
         ),
         pod_error="ValueError: memory",
+        unknown=("env_vars", "image"),
         query=Query("pod", error="no such file"),
         waits=Wait("x", how="function", delta=None, error="KeyError: 'a'"),
     )
     assert shown(task)["errors"] == [
         "arguments[1]: 'dss' is undefined",
         "the pod can't be built: ValueError: memory",
+        "known when the task runs: env_vars, image",
         "the query can't be told: no such file",
         "the run that it waits for can't be told: KeyError: 'a'",
     ]

@@ -16,6 +16,7 @@ never hides another. One module a subject:
 ``templates``   which texts of a field are templates, and what these name
 ``rendering``   templates and whole fields, rendered as the task does it
 ``pods``        a pod's manifest, image and secrets
+``mapped``      what a mapped task or group is expanded to
 ``waits``       what a sensor waits for, or a marker points to
 ``queries``     the BigQuery job of a query task
 ``connections`` Airflow connections and variables that a task uses

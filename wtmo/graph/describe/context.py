@@ -156,7 +156,7 @@ def with_task(context: Mapping[str, Any], task: Any) -> dict[str, Any]:
         start_date=context["data_interval_end"],
         end_date=None,
         task=task,
-        xcom_pull=_xcom_pull,
+        xcom_pull=xcom_pull,
         get_relevant_upstream_map_indexes=_nothing,
         stats_tags={},
     )
@@ -178,7 +178,8 @@ def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
-def _xcom_pull(task_ids: Any = None, key: str = BaseXCom.XCOM_RETURN_KEY, **_: Any) -> Unknown:
+def xcom_pull(task_ids: Any = None, key: str = BaseXCom.XCOM_RETURN_KEY, **_: Any) -> Unknown:
+    """What stands for what another task has left behind."""
     told = "" if key == BaseXCom.XCOM_RETURN_KEY else f", {key!r}"
     return Unknown.of(f"ti.xcom_pull({task_ids!r}{told})")
 

@@ -10,6 +10,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from utils import policy
 from wtmo.graph.describe.context import context_of
+from wtmo.graph.describe.mapped import answer_for_groups
 from wtmo.graph.describe.params import param_facts
 from wtmo.graph.describe.rendering import Renderer
 from wtmo.graph.describe.runs import by_hand, fires, once
@@ -33,6 +34,7 @@ def describe_dags(dags: Iterable[DAG], day: str, bundle: str, file: str, lines: 
     """
     moment = datetime.fromisoformat(day).replace(tzinfo=UTC)
     share_configuration()
+    answer_for_groups()
     found = []
     for dag in sorted(dags, key=lambda each: each.dag_id):
         try:

@@ -31,12 +31,30 @@ class _NoCluster:
     get_xcom_sidecar_container_security_context = get_namespace
 
 
+LEFT_OUT: dict[str, Any] = {"annotations": {}, "env_vars": [], "labels": {}, "name": None}
+"""What a manifest can be without, and is where only a run has the values."""
+_OF_THE_CLUSTER = {
+    *("cluster_context", "cluster_name", "config_file", "gcp_conn_id", "impersonation_chain", "kubernetes_conn_id"),
+    *("location", "project_id", "trigger_kwargs"),
+}
+"""Template fields of which a manifest shows nothing."""
+
+
+def unknown_of(rendered: Rendered) -> set[str]:
+    """The arguments of which only a run has the values, and that a manifest shows."""
+    return rendered.unknown - _OF_THE_CLUSTER
+
+
 def pod_of(rendered: Rendered, context: Mapping[str, Any]) -> tuple[dict[str, Any] | None, str | None]:
-    """The manifest that a task makes, or why it can't be told."""
+    """The manifest that a task makes, or why it can't be told; neither where what it needs is known to a run alone."""
     if rendered.errors:
         return None, "; ".join(rendered.errors.values())
+    unknown = unknown_of(rendered)
+    if unknown - LEFT_OUT.keys():
+        return None, None
     task = copy.copy(rendered.task)
     own = vars(task)
+    own |= {name: LEFT_OUT[name] for name in unknown}
     for name in task.template_fields:
         own[name] = own_copy(own.get(name))
     own["random_name_suffix"] = False

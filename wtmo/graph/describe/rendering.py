@@ -74,6 +74,7 @@ class Rendered:
     :ivar task: a copy of the task with rendered fields.
     :ivar values: the rendered fields as JSON; None where one is empty or can't be rendered.
     :ivar errors: why a field can't be rendered, by its name.
+    :ivar unknown: names of the fields of which only a run has the value, and that are no words of a command.
     :ivar templates: every text with Jinja in it.
     """
 
@@ -82,6 +83,7 @@ class Rendered:
         vars(self.task)["_lock_for_execution"] = True  # fields that are set now are no dependencies
         self.values: dict[str, Any] = {}
         self.errors: dict[str, str] = {}
+        self.unknown: set[str] = set()
         self.templates: list[Template] = []
         endings = tuple(task.template_ext or ())
         for name in task.template_fields:
@@ -99,8 +101,11 @@ class Rendered:
         try:
             own[name] = own_copy(value)
             self.task._do_render_template_fields(self.task, (name,), context, renderer.environment, set())
-            if isinstance(rendered := own[name], Unknown) and name in {"arguments", "cmds"}:
-                own[name] = [rendered]
+            if isinstance(rendered := own[name], Unknown):
+                if name in {"arguments", "cmds"}:
+                    own[name] = [rendered]
+                else:
+                    self.unknown.add(name)
             self.values[name] = plain(own[name])
         except Exception as error:
             own[name], self.values[name] = value, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -11,7 +12,8 @@ from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from wtmo.graph.describe.connections import connections_of, variables_of
 from wtmo.graph.describe.context import with_task
-from wtmo.graph.describe.pods import named_image, pod_of, secrets_of
+from wtmo.graph.describe.mapped import ANY, instances_of
+from wtmo.graph.describe.pods import LEFT_OUT, named_image, pod_of, secrets_of, unknown_of
 from wtmo.graph.describe.queries import query_of
 from wtmo.graph.describe.rendering import Rendered
 from wtmo.graph.describe.templates import texts
@@ -46,29 +48,55 @@ def describe_task(task: Any, renderer: Renderer, lines: Mapping[int, int]) -> Ta
         context = with_task(renderer.context, task)
     except Exception as error:
         return Task(**facts, pod_error=words(error))
-    if is_mapped:
-        return Task(**facts, **_of_mapped(task, operator, renderer, context))
+    if not is_mapped:
+        return Task(**facts, **_of_single(task, renderer, context))
+    mapped = Task(**facts, **_of_mapped(task, operator, renderer, context))
+    return _with_instances(mapped, task, renderer) if issubclass(operator, KubernetesPodOperator) else mapped
+
+
+def _of_single(task: Any, renderer: Renderer, context: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of a task that is not mapped, or of one instance of a mapped one."""
     rendered = Rendered(task, renderer, context)
     names = {name for each in rendered.templates for name in each.names}
-    facts |= {"templates": tuple(rendered.templates), "rendered": rendered.values}
+    facts: dict[str, Any] = {"templates": tuple(rendered.templates), "rendered": rendered.values}
     image = None
     if isinstance(task, KubernetesPodOperator):
         manifest, facts["pod_error"] = pod_of(rendered, context)
-        facts["pod"] = manifest
+        facts["pod"], facts["unknown"] = manifest, tuple(sorted(unknown_of(rendered)))
         facts["secrets"] = secrets_of(manifest) if manifest else ()
-        facts["image"] = named_image(str(plain(rendered.task.image)))
-        image = facts["image"][0]
+        if "image" not in rendered.unknown:
+            facts["image"] = named_image(str(plain(rendered.task.image)))
+            image = facts["image"][0]
     if isinstance(task, ExternalTaskMarker | ExternalTaskSensor):
         facts["waits"] = wait_of(rendered, renderer, context)
         facts["marker"] = isinstance(task, ExternalTaskMarker)
     if isinstance(task, TriggerDagRunOperator):
         facts["starts"] = str(plain(rendered.task.trigger_dag_id))
-    return Task(
-        **facts,
-        query=query_of(task, rendered.values, rendered.errors, image),
-        connections=connections_of(task, rendered.values, names),
-        variables=variables_of(names),
-    )
+    return facts | {
+        "query": query_of(task, rendered.values, rendered.errors, image),
+        "connections": connections_of(task, rendered.values, names),
+        "variables": variables_of(names),
+    }
+
+
+def _with_instances(mapped: Task, task: MappedOperator, renderer: Renderer) -> Task:
+    """A pod that is expanded, as its first instance that the file tells of, with those that differ from it.
+
+    :param mapped: what all instances share: it stands for a pod of which the file tells no instance.
+    """
+    given, unknown = instances_of(task)
+    known: list[Task] = []
+    for arguments in given if unknown <= {*LEFT_OUT, ANY} else ():
+        try:
+            single = task.unmap(arguments)
+            facts = _of_single(single, renderer, with_task(renderer.context, single))
+            instance = replace(mapped, attributes=_attributes(single), **facts)
+        except Exception as error:
+            instance = replace(mapped, pod_error=words(error))
+        if instance not in known:
+            known.append(instance)
+    first, *others = known or [mapped]
+    return replace(first, instances=tuple(others), unknown=tuple(sorted({*first.unknown, *unknown})))
 
 
 def _of_mapped(task: Any, operator: Any, renderer: Renderer, context: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +114,6 @@ def _of_mapped(task: Any, operator: Any, renderer: Renderer, context: Mapping[st
     return {
         "templates": tuple(templates),
         "rendered": dict.fromkeys(task.template_fields),
-        "pod_error": expanded if is_pod else None,
         "image": named_image(image) if is_pod and isinstance(image, str) else None,
         "starts": starts if isinstance(starts, str) else None,
         "waits": Wait("", how="template", delta=None, error=expanded)
