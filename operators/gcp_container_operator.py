@@ -603,17 +603,16 @@ class GKEPodOperator(GKEStartPodOperator):
     def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
         """The pod of an earlier try if it still runs, from now on this try's; else a new one.
 
-        A pod that is being deleted runs on for as long as it was granted. The provider takes it for the pod to go on
-        with, so that a task which is cleared while it runs fails (no upstream issue found; cncf-kubernetes 10.25.0).
+        A pod that is being deleted is there for a while. The provider takes it for the pod to go on with, so that a task
+        which is cleared while it runs fails. And it deletes a pod of a lost try that has succeeded meanwhile, makes a new
+        one, looks for it and fails, since it finds two (no upstream issue found; cncf-kubernetes 10.25.0).
         """
-        if self.durable and context["ti"].try_number > 1:
-            selector = self._build_find_pod_label_selector(context)
-            listed = self.client.list_namespaced_pod(pod_request_obj.metadata.namespace, label_selector=selector)
-            for pod in listed.items:
-                if pod.metadata.deletion_timestamp is not None:
-                    self.log.info("Pod %s is being deleted; it is not gone on with", pod.metadata.name)
-                    self.patch_already_checked(pod)
+        is_retry = self.durable and context["ti"].try_number > 1
+        if is_retry:
+            self._set_deleted_aside(pod_request_obj, context)
         pod = super().get_or_create_pod(pod_request_obj, context)
+        if is_retry and pod is pod_request_obj:
+            self._set_deleted_aside(pod_request_obj, context)
         owner = str(context["ti"].id)
         if pod is not pod_request_obj and (pod.metadata.annotations or {}).get(OWNER, owner) != owner:
             try:
@@ -628,6 +627,20 @@ class GKEPodOperator(GKEStartPodOperator):
                 self.log.info("Pod %s is gone", pod.metadata.name)
                 return super().get_or_create_pod(pod_request_obj, context)
         return pod
+
+    def _set_deleted_aside(self, pod_request_obj: V1Pod, context: Context) -> None:
+        """Mark the pods of this task that are being deleted, so that a search does not find them."""
+        selector = self._build_find_pod_label_selector(context)
+        listed = self.client.list_namespaced_pod(pod_request_obj.metadata.namespace, label_selector=selector)
+        for pod in listed.items:
+            if pod.metadata.deletion_timestamp is None:
+                continue
+            self.log.info("Pod %s is being deleted; it is not gone on with", pod.metadata.name)
+            try:
+                self.patch_already_checked(pod)
+            except ApiException as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
 
     def _identity(self, context: Context) -> dict[str, str]:
         """What the pod runs for, by the last part of its label."""

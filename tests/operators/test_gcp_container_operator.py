@@ -28,6 +28,7 @@ import kubernetes_asyncio
 import pytest
 import pytest_socket
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
+from airflow.providers.cncf.kubernetes.operators.pod import FoundMoreThanOnePodFailure
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
 from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEKubernetesAsyncHook, GKEKubernetesHook
@@ -124,6 +125,7 @@ class Cluster:
         if name not in self.pods:
             raise ApiException(status=404, reason="Not Found")
         self.pods[name].status = status("Failed", exit_code=137)
+        self.pods[name].metadata.deletion_timestamp = datetime(2026, 6, 1, 2, tzinfo=UTC)
 
     def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> None:
         if name not in self.pods:
@@ -569,6 +571,43 @@ def test_a_pod_that_is_being_deleted_is_not_gone_on_with() -> None:
 def test_the_provider_still_goes_on_with_a_pod_that_is_being_deleted() -> None:
     old, new = deleted_meanwhile(GKEStartPodOperator)
     assert old == new
+
+
+def ended_meanwhile(cls: type[Any], cluster: Cluster) -> None:
+    """Run a try after one that was lost, whose pod has succeeded since."""
+    old = lost(cluster).metadata.name
+    cluster.pods[old].status = status("Succeeded", exit_code=0)
+
+    def new_one_succeeds() -> None:
+        for name in cluster.pods.keys() - {old}:
+            cluster.pods[name].status = status("Succeeded", exit_code=0)
+
+    cluster.script = [lambda: None, *[new_one_succeeds] * 8]
+    run(make(cls, cluster=cluster))
+
+
+def test_a_pod_that_succeeded_for_a_lost_try_is_replaced_by_one() -> None:
+    cluster = Cluster()
+    ended_meanwhile(GKEPodOperator, cluster)
+    assert cluster.calls == ["create", "delete", "create", "delete"]
+
+
+def test_the_provider_still_finds_the_pod_that_it_has_just_deleted() -> None:
+    with pytest.raises(FoundMoreThanOnePodFailure):
+        ended_meanwhile(GKEStartPodOperator, Cluster())
+
+
+def test_a_deleted_pod_that_is_gone_before_it_could_be_marked_is_no_matter() -> None:
+    class Late(Cluster):
+        def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> None:
+            if self.pods[name].metadata.deletion_timestamp:
+                del self.pods[name]
+            super().patch_namespaced_pod(name, namespace, body)
+
+    cluster = Late()
+    old = lost(cluster)
+    old.metadata.deletion_timestamp = datetime(2026, 6, 1, 2, tzinfo=UTC)
+    assert next_try(cluster).metadata.name != old.metadata.name
 
 
 # How it ends
@@ -1427,6 +1466,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         GKEPodOperator,
         "get_or_create_pod",
         lambda _: test_a_pod_that_is_being_deleted_is_not_gone_on_with(),
+    ),
+    (
+        GKEPodOperator,
+        "get_or_create_pod",
+        lambda _: test_a_pod_that_succeeded_for_a_lost_try_is_replaced_by_one(),
     ),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "_write_logs", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
