@@ -37,6 +37,7 @@ from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPo
 from airflow.sdk import DAG
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout, TaskDeferred
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
+from airflow.serialization.serialized_objects import DagSerialization
 from kubernetes.client import ApiException, V1Pod, V1ResourceRequirements
 from kubernetes.client import models as k8s
 from urllib3.exceptions import ReadTimeoutError
@@ -506,6 +507,27 @@ def test_a_kubernetes_connection_sends_it_to_any_cluster(monkeypatch: pytest.Mon
     assert type(trigger) is KubernetesPodTrigger
     assert trigger.kubernetes_conn_id == "google_cloud_airflow_gke"
     assert trigger.connection_extras == {"a": 1}
+
+
+def mapped(cls: type[Any], **size: Any) -> Any:
+    """The DAG of a mapped task as the scheduler reads it back."""
+    with DAG("some_dag", schedule=None) as dag:
+        cls.partial(task_id="some_task", image=IMAGE, **CLUSTER, **size).expand(arguments=[["a"], ["b"]])
+    return DagSerialization.from_dict(DagSerialization.to_dict(dag))
+
+
+def test_pods_of_a_mapped_task_have_a_size_by_name() -> None:
+    task = mapped(GKEPodOperator, resources="small").get_task("some_task")
+    assert "'memory': '512Mi'" in str(task.partial_kwargs["container_resources"])
+    with pytest.raises(ValueError, match="smal"):
+        mapped(GKEPodOperator, resources="smal")
+    with pytest.raises(TypeError, match="not both"):
+        mapped(GKEPodOperator, resources="small", container_resources=V1ResourceRequirements())
+
+
+def test_airflow_still_takes_the_resources_of_a_mapped_task_for_its_own() -> None:
+    with pytest.raises(Exception, match="deserialize"):
+        mapped(GKEStartPodOperator, resources="small")
 
 
 def test_at_most_one_pod_a_try() -> None:
@@ -1472,6 +1494,7 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         "get_or_create_pod",
         lambda _: test_a_pod_that_succeeded_for_a_lost_try_is_replaced_by_one(),
     ),
+    (GKEPodOperator, "partial", lambda _: test_pods_of_a_mapped_task_have_a_size_by_name()),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "_write_logs", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "cleanup", lambda _: test_a_killed_task_is_never_a_success()),
