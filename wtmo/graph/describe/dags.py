@@ -40,7 +40,8 @@ def describe_dags(dags: Iterable[DAG], day: str, bundle: str, file: str, lines: 
         try:
             found.append(describe_dag(dag, moment, bundle, file, lines))
         except Exception as error:
-            reason = f"DAG {dag.dag_id!r} can't be serialized: {words(error)}"
+            # Airflow's own error says no more than that; its cause says what is wrong.
+            reason = f"DAG {dag.dag_id!r} can't be serialized: {words(error.__cause__ or error)}"
             return {"refused": reason, "refused_kind": "serialize", "line": lines.get(id(dag))}
     return {"dags": [dag.to_json() for dag in found]}
 
