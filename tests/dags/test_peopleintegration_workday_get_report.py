@@ -82,6 +82,12 @@ def test_what_is_exported_is_what_is_sent(dags: dict[str, DAG]) -> None:
 class Password(asyncssh.SSHServer):
     """Lets one user in."""
 
+    def __init__(self, connections: list[asyncssh.SSHServerConnection]) -> None:
+        self.connections = connections
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connections.append(conn)
+
     def begin_auth(self, username: str) -> bool:
         return True
 
@@ -103,18 +109,22 @@ def sftp(home: Path, key: asyncssh.SSHKey) -> Generator[int, None, None]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    connections: list[asyncssh.SSHServerConnection] = []
 
     async def listen() -> Any:
         return await asyncssh.listen(
             "127.0.0.1",
             0,
-            server_factory=Password,
+            server_factory=lambda: Password(connections),
             server_host_keys=[key],
             sftp_factory=lambda connection: asyncssh.SFTPServer(connection, chroot=str(home).encode()),
         )
 
     async def close() -> None:
         server.close()
+        # A client that was not let in leaves its connection open, and from Python 3.12 on its end is waited for.
+        for connection in connections:
+            connection.abort()
         await server.wait_closed()
 
     server = asyncio.run_coroutine_threadsafe(listen(), loop).result(SECONDS)
