@@ -7,14 +7,9 @@ it, of ``operators/`` or ``utils/`` all. Where a folder lies plays no part.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
 import re
-import shutil
 import sys
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +20,9 @@ from utils.bqetl import flags
 from utils.bqetl.checkout import CHECKS_FILE, QUERY_FILES, Checkout, statements_marked
 from utils.config import ROOT
 from utils.errors import WtmoError
+from wtmo.cache import Cache, tidy
 from wtmo.graph.model import File, Inventory
 from wtmo.imports.sandbox import Place, Sandbox
-from wtmo.imports.store import read_json
 from wtmo.imports.verdicts import fingerprint, no_report
 from wtmo.local.generated import default_store
 from wtmo.local.state import DEFAULT_STATE, State
@@ -96,7 +91,7 @@ def inventory(
     :param report: told what goes on.
     :raises WtmoError: a folder is missing, there is no DAG file at all, or the sandbox does not work.
     """
-    known = _Cache(cache, date)
+    known = _Known(cache, date)
     wanted = [found for source in sources for found in _files(source, only)]
     if not wanted:
         raise WtmoError(
@@ -211,17 +206,17 @@ def _is_skipped(path: Path, root: Path) -> bool:
     return any(part in _SKIPPED or part.startswith(".") for part in path.relative_to(root).parts)
 
 
-class _Cache:
+class _Known:
+    """What is known of files from before."""
+
     def __init__(self, root: Path | None, date: str) -> None:
         self._root = root
         self._date = date
-        self._folders: dict[Path, Path] = {}
+        self._caches: dict[Path, str] = {}
 
     def get(self, wanted: _Wanted) -> File | None:
         """What is known of a file; None: nothing, or what is there can't be read."""
-        if self._root is None:
-            return None
-        kept = read_json(self._path(wanted))
+        kept = self._cache(wanted).get(*self._name(wanted)) if self._root else None
         try:
             return File.from_json(kept) if kept else None
         except (TypeError, ValueError):
@@ -229,35 +224,24 @@ class _Cache:
 
     def put(self, wanted: _Wanted, file: File) -> None:
         """Keep what was found out, unless the next time may find out something else."""
-        if self._root is None or file.refused_kind in _BY_THE_MACHINE:
-            return
-        path = self._path(wanted)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".half-made.{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-        half.write_text(json.dumps(file.to_json(), separators=(",", ":")))
-        half.replace(path)
+        if self._root and file.refused_kind not in _BY_THE_MACHINE:
+            self._cache(wanted).put(file.to_json(), *self._name(wanted))
 
     def tidy(self) -> None:
-        """Remove the entries of code of long ago."""
-        if self._root is None or not self._root.is_dir():
-            return
-        for folder in self._folders.values():
-            with contextlib.suppress(OSError):
-                os.utime(folder)
-        by_use = sorted(
-            (each for each in self._root.iterdir() if each.is_dir()), key=lambda each: -each.stat().st_mtime
-        )
-        for folder in by_use[_KEPT_CODES:]:
-            shutil.rmtree(folder, ignore_errors=True)
+        """Remove what was found out with code of long ago."""
+        if self._root:
+            tidy(self._root, set(self._caches.values()), keep=_KEPT_CODES)
 
-    def _path(self, wanted: _Wanted) -> Path:
+    def _cache(self, wanted: _Wanted) -> Cache:
         code = wanted.source.code.resolve()
-        if code not in self._folders:
+        if code not in self._caches:
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
             whole = f"{python}-{fingerprint(code, _OF_TREE)}-{fingerprint(ROOT, _OF_TOOL)}"
-            self._folders[code] = Path(self._root or "") / hashlib.sha256(whole.encode()).hexdigest()[:16]
-        name = "\0".join([wanted.place.bundle, wanted.place.name, wanted.content, self._date])
-        return self._folders[code] / f"{hashlib.sha256(name.encode()).hexdigest()[:40]}.json"
+            self._caches[code] = hashlib.sha256(whole.encode()).hexdigest()[:16]
+        return Cache((self._root or Path()) / self._caches[code])
+
+    def _name(self, wanted: _Wanted) -> tuple[str, ...]:
+        return wanted.place.bundle, wanted.place.name, wanted.content, self._date
 
 
 # --- the SQL of query tasks

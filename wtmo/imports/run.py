@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wtmo.cache import read_json, write_json
 from wtmo.errors import WtmoError
 from wtmo.imports.plan import RETIRE_DAYS, make_plan
 from wtmo.imports.status import describe, held_back, iso, seconds_of
-from wtmo.imports.store import Store, digest, read_json, write_json
+from wtmo.imports.store import Store, digest
 from wtmo.imports.translating import translate_all
 from wtmo.imports.verdicts import (
     HAND_WRITTEN,

@@ -21,8 +21,8 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from wtmo.cache import read_json
 from wtmo.errors import WtmoError
-from wtmo.imports.store import read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

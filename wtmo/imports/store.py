@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import time
@@ -30,6 +29,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wtmo.cache import HALF_MADE, Cache, read_json, tidy, write_json
 from wtmo.errors import WtmoError
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ KEEP_SECONDS = 7 * 86_400
 KEEP_TREES = 3
 KEEP_CACHES = 2
 LOCK_SECONDS = 900
-_HALF_MADE = ".half-made."
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -194,7 +193,7 @@ class Store:
             if pinned.path.exists():
                 _mend(pinned, tree.files())
                 return pinned
-            for left in self.versions.glob(f"{_HALF_MADE}*"):
+            for left in self.versions.glob(f"{HALF_MADE}*"):
                 _delete(left)
             half = self._half_made(self.versions)
             for name, content in tree.files().items():
@@ -219,9 +218,7 @@ class Store:
         ]
         for path in old:
             self._remove(path)
-        caches = sorted(self._folders(self.root / "cache"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in [path for path in caches if path.name != fingerprint][KEEP_CACHES - 1 :]:
-            self._remove(path)
+        tidy(self.root / "cache", {fingerprint}, keep=KEEP_CACHES)
         return [path.name for path in old]
 
     def cache(self, fingerprint: str) -> Cache:
@@ -230,7 +227,7 @@ class Store:
 
     def _half_made(self, folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{_HALF_MADE}{os.getpid()}.{time.monotonic_ns()}"
+        return folder / f"{HALF_MADE}{os.getpid()}.{time.monotonic_ns()}"
 
     def _remove(self, path: Path) -> None:
         """Remove a folder; killed half-way, what is left has a name that nobody reads."""
@@ -239,49 +236,12 @@ class Store:
         _delete(half)
 
     def _remove_half_made(self) -> None:
-        for folder in (self.root, self.trees, self.root / "cache"):
-            for path in folder.glob(f"{_HALF_MADE}*"):
+        for folder in (self.root, self.trees):
+            for path in folder.glob(f"{HALF_MADE}*"):
                 _delete(path)
 
     def _folders(self, folder: Path) -> Iterable[Path]:
         return [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-
-
-class Cache:
-    """What was found out before, by a name that says all that it depends on. Losing it costs time, nothing else."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-
-    def get(self, *name: str) -> dict[str, Any]:
-        """What was found out; empty when it is not known."""
-        return read_json(self._file(name))
-
-    def put(self, value: Mapping[str, Any], *name: str) -> None:
-        """Keep what was found out."""
-        file = self._file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json(file, value)
-
-    def _file(self, name: tuple[str, ...]) -> Path:
-        whole = "\0".join(name)
-        return self._folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:40]}.json"
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; empty when there is none that can be read."""
-    try:
-        value = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object, whole or not at all."""
-    temporary = path.with_name(f"{_HALF_MADE}{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    temporary.write_text(json.dumps(value, indent=1))
-    temporary.replace(path)
 
 
 def _write_file(path: Path, content: bytes, before: Path | None) -> None:
@@ -304,7 +264,7 @@ def _mend(tree: Tree, files: Mapping[str, bytes]) -> None:
             if path.read_bytes() == content:
                 continue
         path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f"{_HALF_MADE}{path.name}")
+        half = path.with_name(f"{HALF_MADE}{path.name}")
         half.unlink(missing_ok=True)
         _write_file(half, content, None)
         half.replace(path)

@@ -19,10 +19,10 @@ from wtmo.imports.translating import Translated, translate_all
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from wtmo.cache import Cache
     from wtmo.imports.compare import Difference
     from wtmo.imports.plan import Item
     from wtmo.imports.sandbox import Candidate, Loaded, Refused, Sandbox
-    from wtmo.imports.store import Cache
 
 # A file's verdict can change when one of these does. The lock names the versions of Airflow, its providers and the parser.
 SHARED = ("operators", "utils", "config", "config/airflow.cfg", "wtmo/imports", "requirements.txt")

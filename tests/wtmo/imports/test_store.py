@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from utils.config import ROOT, environment
+from wtmo.cache import read_json
 from wtmo.errors import WtmoError
 from wtmo.imports import store as store_module
-from wtmo.imports.store import KEEP_SECONDS, Store, digest, read_json
+from wtmo.imports.store import KEEP_SECONDS, Store, digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
