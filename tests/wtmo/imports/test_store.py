@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from utils.config import ROOT, environment
-from wtmo.cache import read_json
 from wtmo.errors import WtmoError
 from wtmo.imports import store as store_module
 from wtmo.imports.store import KEEP_SECONDS, Store, digest
@@ -270,15 +269,3 @@ def test_old_caches_are_swept(store: Store) -> None:
     store.sweep(2000, "oldest")
     assert sorted(path.name for path in (store.root / "cache").iterdir()) == ["newest", "oldest"]
     assert store.cache("oldest").get("key") == {"x": 1}
-
-
-def test_a_cache_that_can_not_be_read_is_empty(store: Store) -> None:
-    cache = store.cache("f")
-    cache.put({"x": 1}, "a", "b")
-    assert cache.get("a", "b") == {"x": 1}
-    assert cache.get("ab", "") == {}
-    [file] = (store.root / "cache" / "f").iterdir()
-    for content in (b"", b"[1]", b'{"x"', b"\xff"):
-        file.write_bytes(content)
-        assert cache.get("a", "b") == {}
-    assert read_json(store.root / "none") == {}
