@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,11 @@ import yaml
 from jinja2.sandbox import SandboxedEnvironment
 
 from utils.errors import WtmoError
+
+try:
+    from yaml import CSafeLoader as SafeLoader
+except ImportError:  # a PyYAML that was built without libyaml reads ten times as long
+    from yaml import SafeLoader  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -142,16 +147,11 @@ class Checkout:
         :raises WtmoError: with file and line, for a syntax error, a variable that is not defined, what the sandbox refuses, or whatever
             an expression raises.
         """
-        environment = SandboxedEnvironment(
-            loader=_Files([path.parent, self.root, MACROS], within=self._homes(path)),
-            undefined=jinja2.StrictUndefined,
-            autoescape=jinja2.select_autoescape(),  # escapes HTML only, so not SQL
-            keep_trailing_newline=True,
-        )
+        environment = _environment(_Files([path.parent, self.root, MACROS], within=self._homes(path)))
         names = {"is_init": lambda: False, **(variables or {})}
         try:
             if path.name == CHECKS_FILE:
-                macros = environment.get_template("macros.jinja").make_module(names)
+                macros = _macros().make_module(names)
                 names |= {name: value for name, value in vars(macros).items() if not name.startswith("_")}
             return environment.get_template(path.name).render(names)
         except WtmoError:
@@ -172,6 +172,21 @@ class Checkout:
         """Where the files may lie that a file of this path is made of, links followed."""
         own = self.root if path.is_relative_to(self.root) else path.parent
         return [own.resolve(), self.root.resolve(), MACROS.resolve()]
+
+
+def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+    return SandboxedEnvironment(
+        loader=loader,
+        undefined=jinja2.StrictUndefined,
+        autoescape=jinja2.select_autoescape(),  # escapes HTML only, so not SQL
+        keep_trailing_newline=True,
+    )
+
+
+@cache
+def _macros() -> jinja2.Template:
+    """Those of ``utils/bqetl/checks/``. Compiling them takes longer than all else about a file."""
+    return _environment(jinja2.FileSystemLoader(MACROS)).get_template("macros.jinja")
 
 
 class _Files(jinja2.FileSystemLoader):
@@ -219,16 +234,16 @@ def _template_line(traceback: TracebackType | None, path: Path) -> str:
     return line
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """YAML with bigquery-etl's tag for a description that several schemas share."""
 
 
-def _include_description(loader: yaml.SafeLoader, node: yaml.Node) -> str:
+def _include_description(loader: SafeLoader, node: yaml.Node) -> str:
     """``!include-field-description {file: <path in the checkout>, field: <name>}``."""
     if not isinstance(node, yaml.MappingNode):
         raise yaml.constructor.ConstructorError(problem="expected a mapping", problem_mark=node.start_mark)
     wanted = loader.construct_mapping(node)
-    here = Path(loader.name)
+    here = Path(node.start_mark.name)
     root = next(parent.parent for parent in here.parents if parent.name == "sql")
     for field in _read_yaml(root / wanted["file"]).get("fields", []):
         if field["name"] == wanted["field"]:
