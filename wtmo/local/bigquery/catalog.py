@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 from google.protobuf import message_factory
 
@@ -25,11 +25,13 @@ from .storage import TableRef
 from .syntax import POSITIONAL, Edits, Node, decode, encoded_varint, quoted, submessages
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 
     from .definitions import Definition
     from .storage import Storage, Table
     from .values import Field
+
+T = TypeVar("T")
 
 MAX_DEPTH = 32
 """Views and functions in one another: BigQuery has 16 levels of views, and functions between them."""
@@ -39,7 +41,8 @@ WHOLE_ROWS = 1 << 17
 ROW_NUMBER = "__row_number"
 """Pseudo column by which UPDATE, DELETE and MERGE tell rows apart."""
 
-_UNIMPLEMENTED = 12
+_NOT_THE_QUERY_S = {2, 8, 12, 13}
+"""Status codes for what the evaluator can't do or fails at: unknown, exhausted, unimplemented, internal."""
 _PARTITION_TIME: Field = {"name": "_PARTITIONTIME", "type": "TIMESTAMP", "mode": "NULLABLE"}
 _PARTITION_DATE: Field = {"name": "_PARTITIONDATE", "type": "DATE", "mode": "NULLABLE"}
 _TABLE_SUFFIX: Field = {"name": "_TABLE_SUFFIX", "type": "STRING", "mode": "NULLABLE"}
@@ -115,11 +118,25 @@ class Rows:
         return data
 
 
+class Once(Protocol):
+    """Gives what was made for a key before, or makes it."""
+
+    def __call__(self, key: Hashable, make: Callable[[], T]) -> T:
+        """:raises BigQueryError: it can't be made."""
+        ...
+
+
+def anew(key: Hashable, make: Callable[[], T]) -> T:
+    """Makes it, whatever was made before."""
+    return make()
+
+
 class Binder:
     """Binds, analyses and evaluates statements for one job.
 
     :param with_rows: False for a dry run: tables have no rows and nothing is evaluated.
     :param stored_sql: True for the SQL of views and functions, which need no partition filter of their own.
+    :param once: makes what is described of views and functions. Default: each time, as the files and rows are then.
     """
 
     def __init__(
@@ -131,6 +148,7 @@ class Binder:
         *,
         with_rows: bool = True,
         stored_sql: bool = False,
+        once: Once = anew,
     ) -> None:
         """Hold what a job's statements share."""
         self._storage = storage
@@ -139,6 +157,7 @@ class Binder:
         self._cancellation = cancellation
         self._with_rows = with_rows
         self._stored_sql = stored_sql
+        self._once = once
         self.temporary: dict[tuple[str, ...], Function] = {}
         self._inside: list[tuple[str, TableRef]] = []
         self._renamed: dict[str, str] = {}
@@ -275,7 +294,9 @@ class Binder:
             if table.view_query is None:
                 self.check_partition_filter(table, bound.node)
                 return self.stored(table, unwanted if table == before else set())
-        return self._view(bound, ref, table.view_query)
+        relation, references = self._view(ref, table.view_query)
+        bound.references += [other for other in references if other not in bound.references]
+        return relation
 
     def _described(self, bound: Bound, ref: TableRef) -> Relation | None:
         """A view or table that is not stored but described, or None.
@@ -284,21 +305,26 @@ class Binder:
         """
         definitions = self._storage.definitions
         if definitions and (view := definitions.view(ref)):
-            statement = self._statement(view, ref, {"CreateViewStatement", "CreateMaterializedViewStatement"}, "view")
-            query = statement.need("query")
-            relation = self._view(bound, ref, Edits(view.sql.encode()).apply(query.start, query.end))
-            if listed := statement.child("column_with_options_list"):
-                columns = listed.children("column_with_options")
-                names = [str(column.children("name")[0].values["id_string"]) for column in columns]
-                if len(names) != len(relation.fields):
-                    raise invalid_query(f"{view.file} names {len(names)} columns of {len(relation.fields)}")
-                relation.fields = [{**f, "name": name} for f, name in zip(relation.fields, names, strict=True)]
+            relation, references = self._once(("view", ref), lambda: self._described_view(view, ref))
+            bound.references += [other for other in references if other not in bound.references]
             return relation
         if definitions and (table := definitions.table(ref)):
             bound.references.append(ref)
             self.check_partition_filter(table, bound.node)
             return self.stored(table)
         return None
+
+    def _described_view(self, view: Definition, ref: TableRef) -> tuple[Relation, list[TableRef]]:
+        statement = self._statement(view, ref, {"CreateViewStatement", "CreateMaterializedViewStatement"}, "view")
+        query = statement.need("query")
+        relation, references = self._view(ref, Edits(view.sql.encode()).apply(query.start, query.end))
+        if listed := statement.child("column_with_options_list"):
+            columns = listed.children("column_with_options")
+            names = [str(column.children("name")[0].values["id_string"]) for column in columns]
+            if len(names) != len(relation.fields):
+                raise invalid_query(f"{view.file} names {len(names)} columns of {len(relation.fields)}")
+            relation.fields = [{**f, "name": name} for f, name in zip(relation.fields, names, strict=True)]
+        return relation, references
 
     def _statement(self, definition: Definition, ref: TableRef, kinds: Collection[str], what: str) -> Node:
         """The CREATE statement of a file that makes what has the name.
@@ -413,25 +439,24 @@ class Binder:
                 relation.chunks.append(data.SerializeToString())
         return relation
 
-    def _view(self, bound: Bound, ref: TableRef, sql: str) -> Relation:
+    def _view(self, ref: TableRef, sql: str) -> tuple[Relation, list[TableRef]]:
         inner = self._within("View", ref)
         try:
-            result = inner.run_view(sql)
+            rows, references = inner.run_view(sql)
         except BigQueryError as error:
             message = f"{error.message}; failed to parse view '{'.'.join(ref)}'"
             raise BigQueryError(error.reason, message, error.location) from error
-        bound.references += [ref for ref in result[1] if ref not in bound.references]
-        return Relation(result[0].fields, chunks=[result[0].data])
+        return Relation(rows.fields, chunks=[rows.data]), references
 
     def _within(self, kind: str, ref: TableRef) -> Binder:
         """A binder for the SQL of a view or function that this one's SQL names.
 
         :raises BigQueryError: it is named in its own SQL, or too deep.
         """
-        if (kind, ref) in self._inside or len(self._inside) >= MAX_DEPTH:
-            raise invalid_query(
-                f"{kind} {ref} is part of a loop, or views and functions are nested deeper than {MAX_DEPTH}"
-            )
+        if (kind, ref) in self._inside:
+            raise invalid_query(f"{kind} {ref} is part of a loop")
+        if len(self._inside) >= MAX_DEPTH:
+            raise unsupported(f"views and functions nested deeper than {MAX_DEPTH}")
         inner = self.nested(ref.project, with_rows=self._with_rows)
         inner._inside = [*self._inside, (kind, ref)]
         return inner
@@ -439,7 +464,13 @@ class Binder:
     def nested(self, project: str, *, with_rows: bool) -> Binder:
         """A binder for SQL that is kept in a project (of a view or function), where the job's names mean nothing."""
         return Binder(
-            self._storage, self._pool, Scope(project), self._cancellation, with_rows=with_rows, stored_sql=True
+            self._storage,
+            self._pool,
+            Scope(project),
+            self._cancellation,
+            with_rows=with_rows,
+            stored_sql=True,
+            once=self._once,
         )
 
     def run_view(self, sql: str) -> tuple[Rows, list[TableRef]]:
@@ -466,17 +497,20 @@ class Binder:
             sql = routine_sql(routine)
             function = inner.function(sql.encode(), inner.parse(sql)[0], path)
         elif self._storage.definitions and (definition := self._storage.definitions.function(ref)):
-            inner = self._within("Function", ref)
-            statement = self._statement(definition, ref, {"CreateFunctionStatement"}, "function")
-            try:
-                function = inner.function(definition.sql.encode(), statement, path)
-            except BigQueryError as error:
-                message = f"{error.message}; failed to make function '{'.'.join(ref)}' of {definition.file}"
-                raise BigQueryError(error.reason, message, error.location) from error
+            function = self._once(("function", ref, path), lambda: self._described_function(definition, ref, path))
         else:
             return  # built in (NET.HOST), or unknown, which the analyser says better
         bound.functions[path] = function
         bound.absorb(function.tables)
+
+    def _described_function(self, definition: Definition, ref: TableRef, path: tuple[str, ...]) -> Function:
+        inner = self._within("Function", ref)
+        statement = self._statement(definition, ref, {"CreateFunctionStatement"}, "function")
+        try:
+            return inner.function(definition.sql.encode(), statement, path)
+        except BigQueryError as error:
+            message = f"{error.message}; failed to make function '{'.'.join(ref)}' of {definition.file}"
+            raise BigQueryError(error.reason, message, error.location) from error
 
     def function(self, source: bytes, node: Node, path: tuple[str, ...] | None = None) -> Function:
         """Make a function of its CREATE FUNCTION statement.
@@ -526,13 +560,18 @@ class Binder:
 
     # -- bound statement to ZetaSQL
 
-    def analyzer_options(self, kinds: Iterable[int] = ()) -> Any:
-        """BigQuery's dialect with the job's parameters; ``kinds`` are the statements allowed besides queries."""
+    def analyzer_options(self, kinds: Iterable[int] = (), *, evaluated: bool = False) -> Any:
+        """BigQuery's dialect with the job's parameters.
+
+        :param kinds: the statements allowed besides queries.
+        :param evaluated: with what the evaluator needs done to the statement, which takes a fifth of an analysis.
+        """
         result = options.AnalyzerOptionsProto(default_timezone="UTC", prune_unused_columns=True)
         result.language_options.CopyFrom(self._pool.language())
         result.language_options.supported_statement_kinds.extend(kinds)
         result.error_message_mode = language.ERROR_MESSAGE_ONE_LINE
-        result.enabled_rewrites.extend(_REWRITES)
+        if evaluated:
+            result.enabled_rewrites.extend(_REWRITES)
         for name, kind, _ in self._parameters():
             result.query_parameters.add(name=name, type=kind)
         return result
@@ -599,7 +638,7 @@ class Binder:
         """
         request = service.EvaluateQueryRequest(
             sql=bound.text() if sql is None else sql,
-            options=self.analyzer_options(),
+            options=self.analyzer_options(evaluated=True),
             simple_catalog=self.catalog(bound),
         )
         answer = self._evaluate(
@@ -640,7 +679,7 @@ class Binder:
         relation.
         """
         kinds = [nodes.RESOLVED_INSERT_STMT, nodes.RESOLVED_UPDATE_STMT]
-        analyzer_options = self.analyzer_options(kinds)
+        analyzer_options = self.analyzer_options(kinds, evaluated=True)
         analyzer_options.prune_unused_columns = False  # else it reads cells that it has pruned, and traps
         request = service.EvaluateModifyRequest(sql=sql, options=analyzer_options, simple_catalog=self.catalog(bound))
         return list(self._evaluate("EvaluateModify", request, bound, service.EvaluateModifyResponse).content)
@@ -766,7 +805,7 @@ def _raise(error: EvaluatorError | EvaluatorCrash, edits: Edits | None = None, s
         return f" at [{line}:{column}]"
 
     message = re.sub(r"\s*\[at (\d+):(\d+)\]", place, error.message)
-    if error.code == _UNIMPLEMENTED:
+    if error.code in _NOT_THE_QUERY_S:
         raise unsupported(message) from error
     raise invalid_query(message) from error
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import ddl, values
-from .catalog import ROW_NUMBER, Binder, Bound, Relation, Rows, Scope, numbered
+from .catalog import ROW_NUMBER, Binder, Bound, Relation, Rows, Scope, anew, numbered
 from .errors import BigQueryError, already_exists, invalid, invalid_query, not_found, unsupported
 from .googlesql import Cancellation
 from .merge import Merge
@@ -34,6 +34,7 @@ from .writes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from .catalog import Once
     from .googlesql import EvaluatorPool
     from .storage import Resource, Storage, Table
     from .syntax import Node
@@ -147,6 +148,7 @@ class QueryRun:
 
     :param configuration: ``configuration.query`` of the job. :param project: whose names are meant.
     :param job: names the anonymous table of the result. :param storage_url: where EXPORT DATA writes.
+    :param once: of the :class:`Binder`. Default: what is described is read anew.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class QueryRun:
         cancellation: Cancellation | None = None,
         dry_run: bool = False,
         storage_url: str | None = None,
+        once: Once = anew,
     ) -> None:
         """Hold what the statements share.
 
@@ -178,7 +181,9 @@ class QueryRun:
             raise BigQueryError("required", "Required parameter is missing: query")
         self._source = self._sql.encode()
         self._scope = scope_of(configuration, project)
-        self._binder = Binder(storage, pool, self._scope, cancellation or Cancellation(), with_rows=not dry_run)
+        self._binder = Binder(
+            storage, pool, self._scope, cancellation or Cancellation(), with_rows=not dry_run, once=once
+        )
         self._functions: list[Node] = []
 
     # -- the run
