@@ -462,12 +462,11 @@ def _run_where_dags_load() -> None:
 def docs() -> None:
     """Write docs/DAGS.md, the catalogue of this repository's DAGs, and docs/checks.md, the rules. Needs no database and no network."""
     from wtmo.checks import pages
-    from wtmo.docs.catalogue import schedules_of, write
-    from wtmo.graph.loading import load_dags, own_dags
+    from wtmo.docs.catalogue import write
+    from wtmo.graph.loading import own_dags
 
     with _errors():
-        _run_where_dags_load()
-        for page, changed in (write(own_dags(), schedules_of(load_dags())), pages.write()):
+        for page, changed in (write(own_dags()), pages.write()):
             out.print(f"{page}: {'written' if changed else 'as it was'}", markup=False, highlight=False)
 
 
@@ -529,7 +528,7 @@ def new_dag(
     """
     given = dict(locals())
     from wtmo import new_dag as library
-    from wtmo.docs.catalogue import schedules_of, write
+    from wtmo.docs.catalogue import write
     from wtmo.graph.loading import load_dags, own_dags
 
     with _errors():
@@ -538,7 +537,7 @@ def new_dag(
         wanted = library.order(given, today=dt.datetime.now(dt.UTC).date(), ask=ask)
         for path in library.create(wanted, load_dags()):
             out.print(f"{path}: written", markup=False, highlight=False)
-        write(own_dags(), schedules_of(load_dags()))
+        write(own_dags())
         out.print("docs/DAGS.md: written", highlight=False)
         out.print(
             "Now say in its docstring what it reads and writes, and put in its command. Then: make lint test",

@@ -35,7 +35,7 @@ FOLDER = ROOT / "dags"
 
 
 def page_of(*dags: DAG) -> str:
-    return catalogue.catalogue(described(dags, FOLDER), catalogue.schedules_of({dag.dag_id: dag for dag in dags}))
+    return catalogue.catalogue(described(dags, FOLDER))
 
 
 def block(page: str, dag_id: str) -> str:
@@ -70,13 +70,8 @@ def ours() -> dict[str, Dag]:
     return loading.own_dags()
 
 
-@pytest.fixture(scope="module")
-def schedules(dags: dict[str, DAG]) -> dict[str, str]:
-    return catalogue.schedules_of(dags)
-
-
-def test_the_page_is_what_the_dags_say(ours: dict[str, Dag], schedules: dict[str, str]) -> None:
-    made = catalogue.catalogue(ours, schedules)
+def test_the_page_is_what_the_dags_say(ours: dict[str, Dag]) -> None:
+    made = catalogue.catalogue(ours)
     assert catalogue.PAGE.read_text() == made, "docs/DAGS.md is not what the DAGs say: make docs"
 
 
@@ -89,9 +84,9 @@ def test_every_dag_is_on_the_page(dags: dict[str, DAG]) -> None:
         assert "- When it fails: " in block(page, dag_id)
 
 
-def test_the_order_of_files_does_not_matter(ours: dict[str, Dag], schedules: dict[str, str]) -> None:
-    reverse = catalogue.catalogue(dict(reversed(ours.items())), schedules)
-    assert reverse == catalogue.catalogue(ours, schedules)
+def test_the_order_of_files_does_not_matter(ours: dict[str, Dag]) -> None:
+    reverse = catalogue.catalogue(dict(reversed(ours.items())))
+    assert reverse == catalogue.catalogue(ours)
 
 
 def test_what_the_page_says_of_a_dag() -> None:
@@ -184,10 +179,10 @@ def test_the_page_is_written_once(tmp_path: Path) -> None:
     with dag("some_dag") as some:
         EmptyOperator(task_id="t")
     page = tmp_path / "DAGS.md"
-    facts, schedules = described([some], FOLDER), catalogue.schedules_of({"some_dag": some})
-    assert catalogue.write(facts, schedules, page=page) == (page, True)
+    facts = described([some], FOLDER)
+    assert catalogue.write(facts, page=page) == (page, True)
     assert page.read_text() == page_of(some)
-    assert catalogue.write(facts, schedules, page=page) == (page, False)
+    assert catalogue.write(facts, page=page) == (page, False)
 
 
 # --- images

@@ -20,7 +20,7 @@ from tests.described import described
 from utils.policy import check_dag
 from wtmo import new_dag
 from wtmo.cli import app
-from wtmo.docs.catalogue import LAYERS, catalogue, schedules_of
+from wtmo.docs.catalogue import LAYERS, catalogue
 from wtmo.errors import WtmoError
 from wtmo.graph.loading import load_dags
 
@@ -127,7 +127,7 @@ def test_sensors_wait_for_a_run_that_exists(new: dict[str, DAG], dags: dict[str,
 
 
 def test_the_catalogue_takes_it(new: dict[str, DAG], tree: Path) -> None:
-    page = catalogue(described(new.values(), tree / "dags"), schedules_of(new))
+    page = catalogue(described(new.values(), tree / "dags"))
     assert "### least_query" in page
     assert "Waits for: `copy_deduplicate` (`copy_deduplicate_all`, the run 4 h earlier)" in page
 

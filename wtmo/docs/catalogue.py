@@ -9,18 +9,16 @@ import re
 from datetime import timedelta
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from utils.config import ROOT
 from utils.tags import Tag, impact_tier
 from utils.teams import TEAMS
-from wtmo.docs import images
+from wtmo.docs import images, schedules
 from wtmo.errors import WtmoError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
-
-    from airflow.sdk import DAG
 
     from wtmo.graph.model import Dag, Wait
 
@@ -60,11 +58,10 @@ What runs in these can change without a change of this repository. To pin one, g
 """
 
 
-def catalogue(dags: Mapping[str, Dag], schedules: Mapping[str, str]) -> str:
+def catalogue(dags: Mapping[str, Dag]) -> str:
     """The page.
 
     :param dags: the DAGs, by id.
-    :param schedules: when each of them runs, in words (:func:`schedules_of`).
     :raises WtmoError: a DAG has no page, or its page does not say what to do when it fails.
     """
     files = {dag_id: Path(dag.file) for dag_id, dag in dags.items()}
@@ -72,7 +69,7 @@ def catalogue(dags: Mapping[str, Dag], schedules: Mapping[str, str]) -> str:
     parts = [_HEAD.format(count=len(dags), files=len(set(files.values())))]
     parts += ["| DAG | team | tier | schedule |\n|---|---|---|---|\n"]
     parts += [
-        f"| {_link(dag_id, dags)} | {_team(dag)} | {_tier(dag)} | {schedules[dag_id]} |\n"
+        f"| {_link(dag_id, dags)} | {_team(dag)} | {_tier(dag)} | {schedules.words(dag)} |\n"
         for dag_id, dag in sorted(dags.items())
     ]
     for layer, of_layer in groupby(ordered, key=lambda dag: files[dag.dag_id].parts[0]):
@@ -80,15 +77,15 @@ def catalogue(dags: Mapping[str, Dag], schedules: Mapping[str, str]) -> str:
         told: dict[Path, str] = {}
         for dag in of_layer:
             file = files[dag.dag_id]
-            parts.append(_block(dag, file, told.get(file), dags, schedules))
+            parts.append(_block(dag, file, told.get(file), dags))
             told.setdefault(file, dag.dag_id)
     parts += ["\n", _IMAGES, *_floating(list(dags.values()))]
     return "".join(parts)
 
 
-def write(dags: Mapping[str, Dag], schedules: Mapping[str, str], *, page: Path = PAGE) -> tuple[Path, bool]:
+def write(dags: Mapping[str, Dag], *, page: Path = PAGE) -> tuple[Path, bool]:
     """Write the page. Returns its path, and whether it was another one before."""
-    text = catalogue(dags, schedules)
+    text = catalogue(dags)
     changed = not page.exists() or page.read_text() != text
     if changed:
         page.write_text(text)
@@ -100,14 +97,7 @@ def _rank(file: Path) -> int:
     return layers.index(file.parts[0]) if file.parts[0] in layers else len(layers)
 
 
-def schedules_of(dags: Mapping[str, DAG]) -> dict[str, str]:
-    """When DAGs run, in their timetables' own words, by id. An inventory has no such words: it does not tell ``@daily`` from
-    ``0 0 * * *``, nor what a timetable of our own counts.
-    """
-    return {dag_id: _schedule(dag) for dag_id, dag in dags.items()}
-
-
-def _block(dag: Dag, file: Path, sister: str | None, dags: Mapping[str, Dag], schedules: Mapping[str, str]) -> str:
+def _block(dag: Dag, file: Path, sister: str | None, dags: Mapping[str, Dag]) -> str:
     """What the page says of one DAG.
 
     :param sister: an earlier DAG of the same file, whose page is the same one.
@@ -128,7 +118,7 @@ def _block(dag: Dag, file: Path, sister: str | None, dags: Mapping[str, Dag], sc
         f"### {dag.dag_id}",
         "",
         *([first, ""] if first else []),
-        f"- {_team(dag)}, tier {_tier(dag)}, {schedules[own]}. {_triage(dag)}",
+        f"- {_team(dag)}, tier {_tier(dag)}, {schedules.words(dag)}. {_triage(dag)}",
         f"- File: [`dags/{file.as_posix()}`](../dags/{file.as_posix()})",
         *(f"- {line}" for line in lines if line),
         f"- When it fails: {_indented(failure)}",
@@ -211,19 +201,6 @@ def _team(dag: Dag) -> str:
 
 def _tier(dag: Dag) -> str:
     return (impact_tier(dag.tags) or "none").removeprefix("tier_")
-
-
-def _schedule(dag: DAG) -> str:
-    from airflow.serialization.encoders import coerce_to_core_timetable
-
-    schedule: Any = dag.schedule
-    if schedule is None:
-        return "by hand"
-    timetable = coerce_to_core_timetable(dag.timetable)
-    if not isinstance(schedule, str):
-        return timetable.summary
-    words = timetable.description
-    return f"`{schedule}` ({words[:1].lower()}{words[1:]})" if words else f"`{schedule}`"
 
 
 def _triage(dag: Dag) -> str:
