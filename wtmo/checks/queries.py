@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
 import re
-import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
-from pathlib import Path
+import time
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from utils.config import ROOT
+from wtmo.cache import Cache, tidy
 from wtmo.checks.rule import of_task, rule
 from wtmo.errors import WtmoError
+from wtmo.imports.verdicts import fingerprint, no_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from wtmo.checks.rule import Finding, Look
     from wtmo.graph.model import Query
+    from wtmo.imports.verdicts import Report
 
-ENGINES = 2
-"""Evaluators at work at once: each takes a core and 30 MB."""
+CACHE = ROOT / ".local" / "cache" / "queries"
 
-# A function of another repository, or one whose file is not at hand; what BigQuery can and the local one can't.
-_NOT_KNOWN = re.compile(r"Function not found: [\w`-]+\.|not supported by the local BigQuery")
+_OF_TOOL = ("wtmo/local/bigquery", "wtmo/checks/queries.py", "utils/bqetl", "utils/errors.py", "requirements.txt")
+_KEPT_CODES = 6
+"""Versions of the code whose answers the cache holds."""
+_DESCRIPTIONS = ("view.sql", "materialized_view.sql", "udf.sql", "schema.yaml", "metadata.yaml")
+"""The files of a folder that say what a table, view or function is (:mod:`wtmo.local.bigquery.definitions`)."""
+_NAME = re.compile(r"[\w-]+")
+# What a schema.yaml may take descriptions from: any word in it that names a YAML file.
+_INCLUDED = re.compile(rb"[\w./-]+\.ya?ml\b")
 # Statements of a checks.sql are joined by semicolons that some of them have already.
 _EMPTY = re.compile(r";(?:\s*;)+")
 
@@ -36,13 +46,15 @@ _EMPTY = re.compile(r";(?:\s*;)+")
 def sound(look: Look) -> Iterator[Finding]:
     """The SQL of query tasks is analysed by GoogleSQL itself, as far as the query file is at hand (``--checkout``) or the task holds the SQL:
     its syntax always, names, types and parameters where the schemas of all its tables are known (``schema.yaml``, ``view.sql``,
-    ``udf.sql``). A query of a table that is not known is not judged, a script by its syntax alone.
+    ``udf.sql``). A query of a table that is not known is not judged, a script by its syntax alone; nor is what may be right for
+    BigQuery: a function that GoogleSQL does not know, or a fault that goes with the order of a table's columns, which ``schema.yaml``
+    does not tell. Answers are kept: only what changed is analysed again.
     """
     asked = [(dag, task, task.query) for dag, task in look.tasks() if task.query and task.query.sql]
     if not asked:
         return
-    distinct = tuple(dict.fromkeys(query for _, _, query in asked))
-    answers = dict(zip(distinct, analyse(distinct, look.checkout), strict=True))
+    distinct = list(dict.fromkeys(query for _, _, query in asked))
+    answers = refusals(distinct, look.checkout, cache=look.cache, report=look.report)
     for dag, task, query in asked:
         if said := answers[query]:
             where = f" ({query.file})" if query.file else ""
@@ -68,37 +80,110 @@ def has_file(look: Look) -> Iterator[Finding]:
             yield of_task(dag, task, f"runs {query.file}, which does not exist")
 
 
-@lru_cache(maxsize=4)
-def analyse(queries: tuple[Query, ...], checkout: Path | None) -> list[str | None]:
-    """What GoogleSQL says against each query; None: nothing, or it can't tell. The same queries are analysed once in a process."""
-    from wtmo.local.bigquery.definitions import Definitions
-    from wtmo.local.bigquery.googlesql import THREAD_STACK, EvaluatorPool
-    from wtmo.local.bigquery.query import TableLocks
-    from wtmo.local.bigquery.storage import Storage
+def refusals(
+    queries: Sequence[Query], checkout: Path | None, *, cache: Path | None = None, report: Report = no_report
+) -> dict[Query, str | None]:
+    """What GoogleSQL says against each query; None: nothing, or it can't tell.
 
-    with tempfile.TemporaryDirectory(prefix="wtmo-check-") as folder:
-        storage = Storage(Path(folder) / "empty.db", Definitions(checkout) if checkout else None)
-        before = threading.stack_size(THREAD_STACK)
+    :param checkout: of bigquery-etl.
+    :param cache: folder where answers are kept. None: nowhere.
+    :param report: told what goes on.
+    """
+    found: dict[Query, str | None] = {}
+    jobs: dict[Query, tuple[dict[str, Any], str]] = {}
+    known = _Known(cache, checkout)
+    for query in queries:
         try:
-            with ThreadPoolExecutor(ENGINES) as threads:
-                return list(threads.map(partial(_problem, storage, EvaluatorPool(ENGINES), TableLocks()), queries))
-        finally:
-            threading.stack_size(before)
-            storage.close()
+            found[query] = known.get(query)
+        except LookupError:
+            try:
+                jobs[query] = _configuration(query), query.project or "none"
+            except WtmoError as error:
+                found[query] = error.what
+    if jobs:
+        from wtmo.local.bigquery.refusals import Refusals
+
+        unknown = list(jobs)
+        with Refusals(checkout) as engines:
+            for done, (number, answer) in enumerate(engines.ask(list(jobs.values())), start=1):
+                found[unknown[number]] = answer.refused
+                if answer.lasting:
+                    known.put(unknown[number], answer.refused, answer.names)
+                report("queries analysed", done, len(jobs))
+    known.tidy()
+    return found
 
 
-def _problem(storage: Any, pool: Any, locks: Any, query: Query) -> str | None:
-    from wtmo.local.bigquery.errors import BigQueryError
-    from wtmo.local.bigquery.query import QueryRun
+class _Known:
+    """The answers of before. One holds as long as every description that it depends on is as it was, or still missing."""
 
-    try:
-        QueryRun(storage, pool, locks, _configuration(query), query.project or "none", dry_run=True).analyze()
-    except WtmoError as error:
-        return error.what
-    except BigQueryError as error:
-        if error.reason in {"invalid", "invalidQuery"} and not _NOT_KNOWN.search(error.message):
-            return " ".join(error.message.split())
-    return None
+    def __init__(self, root: Path | None, checkout: Path | None) -> None:
+        self._root = root
+        self._checkout = checkout
+        self._began = time.time()
+        self._digests: dict[str, str | None] = {}
+        code = [fingerprint(ROOT, _OF_TOOL), *(version(package) for package in ("zetasql", "wasmtime"))]
+        self._code = hashlib.sha256("-".join(code).encode()).hexdigest()[:16]
+        self._answers = Cache((root or ROOT) / self._code)
+
+    def get(self, query: Query) -> str | None:
+        """What was said of a query.
+
+        :raises LookupError: it is not known.
+        """
+        kept = self._answers.get(*self._name(query)) if self._root else {}
+        if "refused" not in kept or any(self._digest(name) != digest for name, digest in kept["names"].items()):
+            raise LookupError
+        refused: str | None = kept["refused"]
+        return refused
+
+    def put(self, query: Query, refused: str | None, names: Iterable[Sequence[str]]) -> None:
+        """Keep an answer.
+
+        :param names: what its analysis looked for in the checkout.
+        """
+        if self._root:
+            digests = {name: self._digest(name) for name in sorted("/".join(parts) for parts in names)}
+            if None not in digests.values():
+                self._answers.put({"refused": refused, "names": digests}, *self._name(query))
+
+    def tidy(self) -> None:
+        """Remove the answers of code of long ago."""
+        if self._root:
+            tidy(self._root, {self._code}, keep=_KEPT_CODES)
+
+    def _name(self, query: Query) -> tuple[str, ...]:
+        return json.dumps(query.parameters), query.project or "", query.dataset or "", query.sql or ""
+
+    def _digest(self, name: str) -> str | None:
+        """A digest of what the checkout says of a table, view or function; empty where it says nothing, None where it changes just now."""
+        if name not in self._digests:
+            self._digests[name] = self._digest_now(name)
+        return self._digests[name]
+
+    def _digest_now(self, name: str) -> str | None:
+        if self._checkout is None or not all(map(_NAME.fullmatch, name.split("/"))):
+            return ""
+        read: dict[str, bytes] = {}
+        for file in _DESCRIPTIONS:
+            self._read(self._checkout, f"sql/{name}/{file}", read)
+        folder = self._checkout / "sql" / name
+        for path in (*folder.parents[:3], folder, *(self._checkout / file for file in read)):
+            with contextlib.suppress(OSError):
+                if path.stat().st_ctime > self._began:
+                    return None
+        contents = json.dumps({file: hashlib.sha256(content).hexdigest() for file, content in sorted(read.items())})
+        return hashlib.sha256(contents.encode()).hexdigest()[:16] if read else ""
+
+    def _read(self, checkout: Path, file: str, read: dict[str, bytes]) -> None:
+        """Read a file, and those that it may take descriptions from."""
+        if file in read:
+            return
+        with contextlib.suppress(OSError):
+            read[file] = (checkout / file).read_bytes()
+            if b"!include" in read[file]:
+                for included in _INCLUDED.findall(read[file]):
+                    self._read(checkout, included.decode(), read)
 
 
 def _configuration(query: Query) -> dict[str, Any]:

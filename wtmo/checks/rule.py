@@ -22,6 +22,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from utils.tags import impact_tier
+from wtmo.imports.verdicts import no_report
 from wtmo.local.imported import IMPORTED
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from wtmo.graph.graph import Graph
     from wtmo.graph.model import Dag, File, Inventory, Task
+    from wtmo.imports.verdicts import Report
 
 OWN = "telemetry-airflow"
 """The bundle of the hand-written DAGs."""
@@ -90,11 +92,15 @@ class Look:
     :param inventory: all DAGs that are known, whatever PATH was named: edges need all of them.
     :param roots: folder of the files of each bundle, where there is one.
     :param checkout: of bigquery-etl, whose query files and schemas are at hand. None: they are not.
+    :param cache: folder where answers about queries are kept. None: nowhere.
+    :param report: told what goes on, by a rule that takes long.
     """
 
     inventory: Inventory
     roots: Mapping[str, Path] = field(default_factory=dict)
     checkout: Path | None = None
+    cache: Path | None = None
+    report: Report = no_report
 
     @cached_property
     def foreign(self) -> dict[str, tuple[str, frozenset[str]]]:

@@ -16,6 +16,7 @@ from wtmo import checks
 from wtmo.checks import silence
 from wtmo.checks.rule import IMPORTED_BUNDLE, OWN, RULES, Finding, Look, Rule, Severity
 from wtmo.errors import WtmoError
+from wtmo.imports.verdicts import no_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from wtmo.checks.silence import Silence
     from wtmo.graph.inventory import Source
     from wtmo.graph.model import Inventory
+    from wtmo.imports.verdicts import Report
 
 COULD_NOT_RUN = "CHK001"
 
@@ -85,7 +87,9 @@ def check(
     silences_file: Path = silence.FILE,
     today: dt.date | None = None,
     checkout: Path | None = None,
+    cache: Path | None = None,
     only: Iterable[Rule] | None = None,
+    report: Report = no_report,
 ) -> Result:
     """Run the rules.
 
@@ -94,7 +98,9 @@ def check(
     :param paths: files or folders to tell about. Default: all.
     :param today: on which silences are valid. Default: this day in UTC.
     :param checkout: of bigquery-etl, whose query files and schemas are known.
+    :param cache: folder where answers about queries are kept. None: nowhere.
     :param only: rules to run. Default: all.
+    :param report: told what goes on.
     :raises WtmoError: there is no DAG and no file that was refused, or none in the paths.
     """
     if not inventory.files:
@@ -105,7 +111,7 @@ def check(
             raise WtmoError(
                 f"there is no DAG file in {root}: nothing was checked", fix="name the folder that holds them"
             )
-    look = Look(inventory, roots, checkout)
+    look = Look(inventory, roots, checkout, cache, report)
     chosen = list(only) if only is not None else list(rules().values())
     by_rule = {rule.code: run(rule, look) for rule in chosen}
     found = [finding for of_rule in by_rule.values() for finding in of_rule]

@@ -52,6 +52,7 @@ def check(
     """
     from wtmo import cli
     from wtmo.checks import report, run, silence
+    from wtmo.checks.queries import CACHE
     from wtmo.graph.inventory import inventory
 
     with cli._errors():
@@ -59,25 +60,28 @@ def check(
             raise WtmoError("only one of --json, --github and --junit can be printed")
         sources = run.sources(dags, imported)
         query_files = run.query_files(checkout)
+        roots = {source.bundle: source.root for source in sources}
         with cli._progress("check") as told:
 
-            def report_files(line: str, done: int = 0, total: int = 0) -> None:
+            def tell(line: str, done: int = 0, total: int = 0) -> None:
                 if not total or done == total or done % 50 == 0:
                     told(f"{line}: {done} of {total}" if total else line)
 
-            found = inventory(sources, checkout=query_files, report=report_files)
-        roots = {source.bundle: source.root for source in sources}
+            found = inventory(sources, checkout=query_files, report=tell)
+            if not alerts:
+                result = run.check(
+                    found,
+                    roots=roots,
+                    paths=paths or (),
+                    silences=silence.read(silences or silence.FILE),
+                    silences_file=silences or silence.FILE,
+                    checkout=query_files,
+                    cache=CACHE,
+                    report=tell,
+                )
         if alerts:
             _show_alerts(found, paths or (), roots, as_json)
             return
-        result = run.check(
-            found,
-            roots=roots,
-            paths=paths or (),
-            silences=silence.read(silences or silence.FILE),
-            silences_file=silences or silence.FILE,
-            checkout=query_files,
-        )
         if as_json:
             cli.print_json(report.as_json(result))
         elif github:

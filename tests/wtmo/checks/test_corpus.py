@@ -26,10 +26,16 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Repository]:
     return load(CASES, tmp_path_factory.mktemp("corpus"))
 
 
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where answers about queries are kept: most cases have the same queries."""
+    return tmp_path_factory.mktemp("answers")
+
+
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_the_intended_rule_finds_it_and_no_other(loaded: dict[str, Repository], case: Case) -> None:
+def test_the_intended_rule_finds_it_and_no_other(loaded: dict[str, Repository], answers: Path, case: Case) -> None:
     of = loaded[case.name]
-    result = run.check(of.inventory, roots=of.roots, checkout=CHECKOUT, silences=())
+    result = run.check(of.inventory, roots=of.roots, checkout=CHECKOUT, cache=answers, silences=())
     told = [f"{found.code} {subject(found)} ({found.file}:{found.line}): {found.message}" for found in result.findings]
     assert {found.code for found in result.findings} == set(case.expect), "\n".join(told) or "nothing was found"
 
