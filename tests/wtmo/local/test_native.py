@@ -12,6 +12,7 @@ import pytest
 from utils.config import ROOT
 from utils.labels import label_value
 from wtmo.local import api, day, platform, warehouse
+from wtmo.local.components import Supplies
 from wtmo.local.state import State
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ def wait(condition: Callable[[], object], what: str, seconds: float = 60) -> Non
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[State, PlatformRecord]]:
     state = State(tmp_path_factory.mktemp("native"))
-    launch = platform.Launch(state, port=0, dags=DAGS)
+    # The stand-in of BigQuery makes tables as its own checkout describes them: it has that of the tasks.
+    launch = platform.Launch(state, port=0, dags=DAGS, supplies=Supplies(checkout=DAGS / "bigquery-etl"))
     try:
         yield state, launch.wait(lambda _: None)
     finally:
