@@ -32,6 +32,8 @@ QUERY_FILES = ("query.sql", "script.sql")
 CHECKS_FILE = "checks.sql"
 
 _NAME = re.compile(r"(?:(?P<project>[a-z0-9-]+)\.)?(?P<dataset>\w+)\.(?P<table>\w+)")
+# Without one of these Jinja changes nothing, and most files have none.
+_JINJA = re.compile(r"\{[{%#]")
 # What must not be looked into when statements are split: comments, strings and quoted names of GoogleSQL.
 _OPAQUE = re.compile(
     r"""
@@ -147,9 +149,13 @@ class Checkout:
         :raises WtmoError: with file and line, for a syntax error, a variable that is not defined, what the sandbox refuses, or whatever
             an expression raises.
         """
-        environment = _environment(_Files([path.parent, self.root, MACROS], within=self._homes(path)))
+        files = _Files([path.parent, self.root, MACROS], within=self._homes(path))
+        environment = _environment(files)
         names = {"is_init": lambda: False, **(variables or {})}
         try:
+            source, _, _ = files.get_source(environment, path.name)
+            if not _JINJA.search(source):
+                return source
             if path.name == CHECKS_FILE:
                 macros = _macros().make_module(names)
                 names |= {name: value for name, value in vars(macros).items() if not name.startswith("_")}

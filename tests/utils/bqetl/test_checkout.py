@@ -72,6 +72,14 @@ def test_a_folder_without_sql_is_no_checkout(tmp_path: Path) -> None:
         Checkout(tmp_path)
 
 
+@pytest.mark.parametrize("text", ["SELECT '}}' -- 100 %\n\n", "SELECT 1", "SELECT 1\r\n", "SELECT {{ '{%' }} 1\n"])
+def test_what_is_no_template_is_rendered_as_any_other(checkout: Checkout, text: str) -> None:
+    path = write(checkout, "query.sql", text)
+    made = checkout.render(path)
+    path.write_bytes(text.encode() + b"{# no matter #}")
+    assert checkout.render(path) == made
+
+
 def test_a_query_is_rendered_as_jinja(checkout: Checkout) -> None:
     query = write(
         checkout, "query.sql", "{% if is_init() %}A{% else %}{% for n in [1, 2] %}{{ n }} < '&' {% endfor %}{% endif %}"
