@@ -60,4 +60,5 @@ def test_no_collection_of_garbage_holds_up_all_triggers() -> None:
     _, done, bigquery, frozen = of("triggerer")
     assert (done, bigquery) == ([0, 0], True)
     assert frozen > 200_000
-    assert of("api-server")[3] == 0
+    # Python 3.12 begins with some hundreds.
+    assert of("api-server")[3] < 1_000
