@@ -297,12 +297,12 @@ def test_an_unknown_image_is_reported_as_the_kubelet_does(api: client.CoreV1Api)
 
 def test_a_text_that_is_no_image(api: client.CoreV1Api) -> None:
     api.create_namespaced_pod(NAMESPACE, pod("misspelt", image="Not An Image"))
-    eventually(
-        "InvalidImageName",
-        lambda: (api.read_namespaced_pod("misspelt", NAMESPACE).status.container_statuses or [None])[0],
-    )
-    state = api.read_namespaced_pod("misspelt", NAMESPACE).status.container_statuses[0].state.waiting
-    assert state.reason == "InvalidImageName"
+
+    def refused() -> bool:
+        statuses = api.read_namespaced_pod("misspelt", NAMESPACE).status.container_statuses or ()
+        return [status.state.waiting.reason for status in statuses] == ["InvalidImageName"]
+
+    eventually("InvalidImageName", refused)
 
 
 def test_a_registered_image_is_recorded(api: client.CoreV1Api, server: PodServer) -> None:
