@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wtmo import console
 from wtmo.errors import WtmoError
 
 if TYPE_CHECKING:
@@ -50,24 +51,18 @@ def check(
 
     Exit status: 0 no errors (warnings may be), 1 errors, 2 could not check.
     """
-    from wtmo import cli
     from wtmo.checks import report, run, silence
     from wtmo.checks.queries import CACHE
     from wtmo.graph.inventory import inventory
 
-    with cli._errors():
+    with console.errors():
         if as_json + github + junit > 1:
             raise WtmoError("only one of --json, --github and --junit can be printed")
         sources = run.sources(dags, imported)
         query_files = run.query_files(checkout)
         roots = {source.bundle: source.root for source in sources}
-        with cli._progress("check") as told:
-
-            def tell(line: str, done: int = 0, total: int = 0) -> None:
-                if not total or done == total or done % 50 == 0:
-                    told(f"{line}: {done} of {total}" if total else line)
-
-            found = inventory(sources, checkout=query_files, report=tell)
+        with console.file_progress("check") as progress:
+            found = inventory(sources, checkout=query_files, report=progress)
             if not alerts:
                 result = run.check(
                     found,
@@ -77,13 +72,13 @@ def check(
                     silences_file=silences or silence.FILE,
                     checkout=query_files,
                     cache=CACHE,
-                    report=tell,
+                    report=progress,
                 )
         if alerts:
             _show_alerts(found, paths or (), roots, as_json)
             return
         if as_json:
-            cli.print_json(report.as_json(result))
+            console.print_json(report.as_json(result))
         elif github:
             sys.stdout.writelines(f"{line}\n" for line in report.github(result))
         elif junit:
@@ -91,34 +86,32 @@ def check(
         else:
             _show(result)
         if github or junit or as_json:
-            cli.err.print(report.summary(result), markup=False, highlight=False)
+            console.err.print(report.summary(result), markup=False, highlight=False)
         raise typer.Exit(result.exit_status)
 
 
 def _show(result: Result) -> None:
-    from wtmo import cli
     from wtmo.checks import report
 
     for finding in result.findings:
         colour = _COLOURS[finding.severity]
         subject = report.subject(finding)
         said = f"{subject}: {finding.message}" if subject else finding.message
-        cli.out.print(
-            f"{cli._escape(report.place(result, finding) or '-')}: [bold {colour}]{finding.severity} {finding.code}[/] "
-            f"{cli._escape(said)}",
+        console.out.print(
+            f"{console.escape(report.place(result, finding) or '-')}: [bold {colour}]{finding.severity} {finding.code}[/] "
+            f"{console.escape(said)}",
             highlight=False,
         )
         if finding.fix:
-            cli.out.print(f"    [green]{cli._escape(finding.fix)}[/]", highlight=False)
+            console.out.print(f"    [green]{console.escape(finding.fix)}[/]", highlight=False)
     if rows := report.by_rule(result):
-        cli.out.print()
-        cli.out.print(cli._table(rows, right=("found", "silenced")))
-        cli.out.print()
-    cli.out.print(report.summary(result), markup=False, highlight=False)
+        console.out.print()
+        console.out.print(console.table(rows, right=("found", "silenced")))
+        console.out.print()
+    console.out.print(report.summary(result), markup=False, highlight=False)
 
 
 def _show_alerts(found: Inventory, paths: Sequence[Path], roots: dict[str, Path], as_json: bool) -> None:
-    from wtmo import cli
     from wtmo.checks.routing import routing
     from wtmo.checks.run import chosen_files
 
@@ -127,10 +120,10 @@ def _show_alerts(found: Inventory, paths: Sequence[Path], roots: dict[str, Path]
         raise WtmoError("there is no DAG: nothing is known of alerts")
     told = [routing(dag) for dag in found.dags.values() if chosen is None or (dag.bundle, dag.file) in chosen]
     if as_json:
-        cli.print_json([asdict(each) for each in told])
+        console.print_json([asdict(each) for each in told])
         return
-    cli.out.print(
-        cli._table([
+    console.out.print(
+        console.table([
             {
                 "dag": each.dag_id,
                 "tier": (each.tier or "none").removeprefix("tier_"),
@@ -146,6 +139,6 @@ def _show_alerts(found: Inventory, paths: Sequence[Path], roots: dict[str, Path]
         ])
     )
     counted = Counter(each.triage for each in told)
-    cli.out.print(
+    console.out.print(
         ", ".join(f"{number} DAGs: {who}" for who, number in counted.most_common()), markup=False, highlight=False
     )

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from wtmo import console
+
 
 def diff(
     base: Annotated[
@@ -47,18 +49,17 @@ def diff(
 
     Exit status: 0 no difference, 1 differences, 2 it could not be made.
     """
-    from wtmo import cli
     from wtmo.diff import report, run
 
-    with cli._errors():
+    with console.errors():
         options = run.Options(date=date, imports=imports, own=own, checkout=checkout)
-        with cli._file_progress("diff") as progress:
+        with console.file_progress("diff") as progress:
             if save:
                 run.keep(base, save, options, progress)
                 return
             difference, impact = run.diff(base, head or ".", options, progress)
         if as_json:
-            cli.print_json(report.data(difference, impact))
+            console.print_json(report.data(difference, impact))
         elif markdown:
             sys.stdout.write(report.markdown(difference, impact, how=f"wtmo diff {base} {head or ''}".strip()))
         else:

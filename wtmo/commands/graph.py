@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from utils.names import did_you_mean
+from wtmo import console
 from wtmo.errors import WtmoError
 
 if TYPE_CHECKING:
@@ -39,19 +40,13 @@ def graph(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of a tree.")] = False,
 ) -> None:
     """Show what comes before and after a DAG or a task, across DAGs: as a tree, or as a picture in one file. Runs DAG files in a sandbox only."""
-    from wtmo import cli
     from wtmo.checks import run
     from wtmo.graph.graph import Graph
     from wtmo.graph.inventory import inventory
 
-    with cli._errors():
-        with cli._progress("graph") as told:
-
-            def report(line: str, done: int = 0, total: int = 0) -> None:
-                if done == total or done % 50 == 0:
-                    told(f"{line}: {done} of {total}")
-
-            whole = Graph(inventory(run.sources(dags, imported), report=report))
+    with console.errors():
+        with console.file_progress("graph") as progress:
+            whole = Graph(inventory(run.sources(dags, imported), report=progress))
         focus = find(whole, what)
         before = whole.upstream(*focus, depth=depth) if up or not down else {}
         after = whole.downstream(*focus, depth=depth) if down or not up else {}
@@ -71,13 +66,13 @@ def graph(
                         path.write_text(draw(boxes, arrows, what, about), encoding="utf-8")
                     except OSError as error:
                         raise WtmoError(f"can't write {path}: {error.strerror}", fix="name another file") from error
-                    cli.err.print(f"wrote {path}", markup=False, highlight=False)
+                    console.err.print(f"wrote {path}", markup=False, highlight=False)
         if as_json:
-            cli.print_json(_as_json(whole, focus, before, after))
+            console.print_json(_as_json(whole, focus, before, after))
         elif not (html or svg):
             for title, reached, side in (("before", before, whole.before), ("after", after, whole.after)):
                 if reached or (title == "after") == (not up):
-                    cli.out.print(_tree(whole, focus, reached, side, title, what))
+                    console.out.print(_tree(whole, focus, reached, side, title, what))
 
 
 def _counted(reached: Mapping[Node, int], own: str) -> str:

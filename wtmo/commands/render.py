@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from wtmo import console
+
 
 def render(
     dag: Annotated[str | None, typer.Argument(metavar="DAG", help="A DAG's id.")] = None,
@@ -29,18 +31,17 @@ def render(
 
     Exit status: 0 all is shown, 1 something of it can't be rendered (`errors` says what), 2 nothing could be shown.
     """
-    from wtmo import cli
     from wtmo.render import run
     from wtmo.render.task import documents, rendered
 
-    with cli._errors():
-        with cli._file_progress("render") as progress:
+    with console.errors():
+        with console.file_progress("render") as progress:
             found = run.tasks(dag, task, all_=all_, date=date, imports=imports, checkout=checkout, report=progress)
         if out:
             count = run.write(found, out, as_json=as_json)
             sys.stdout.write(f"{out}: {len(found)} tasks in {count} files\n")
         elif as_json:
-            cli.print_json([rendered(*each) for each in found])
+            console.print_json([rendered(*each) for each in found])
         else:
             sys.stdout.write(documents(found))
         if any("errors" in rendered(*each) for each in found):
@@ -49,11 +50,10 @@ def render(
 
 def snapshots() -> None:
     """Write tests/snapshots anew: what each hand-written DAG does on a fixed day, a file a DAG."""
-    from wtmo import cli
     from wtmo.render import run, snapshot
 
-    with cli._errors():
-        with cli._file_progress("snapshots") as progress:
+    with console.errors():
+        with console.file_progress("snapshots") as progress:
             files = snapshot.snapshots(run.own(snapshot.DATE, progress))
         changed = snapshot.write(files)
         sys.stdout.write(

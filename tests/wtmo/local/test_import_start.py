@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.wtmo.imports.conftest import FakeLoader, Repository, Work, dag, fake_translate
-from wtmo import cli
+from wtmo.cli import app
+from wtmo.commands import platform as commands
 from wtmo.errors import WtmoError
 from wtmo.imports.run import Tools, run_import
 from wtmo.imports.source import GitSource
@@ -132,7 +133,7 @@ def test_other_dags_run_when_the_pings_are_copied(
     monkeypatch.setattr(day, "seed", lambda *_, **__: {})
     monkeypatch.setattr(day, "run_day", run_day)
     record = PlatformRecord(1, 0.0, "marker")
-    results = cli._run_day(State(tmp_path), record, dt.date(2026, 6, 1), None, 1, str, after=after)
+    results = commands._run_day(State(tmp_path), record, dt.date(2026, 6, 1), None, 1, str, after=after)
     assert ran == expected
     assert [result.dag for result in results] == [dag for dags in expected for dag in dags]
 
@@ -157,13 +158,13 @@ def test_the_sample_s_dag_is_run_where_it_is_served(
         return [day.TaskResult("d", "t", "success", None, None)]
 
     monkeypatch.setattr(platform, "platform", lambda *_: contextlib.nullcontext(record))
-    monkeypatch.setattr(cli, "_run_day", run_day)
-    done = CliRunner().invoke(cli.app, ["day", "--state", str(tmp_path), *options])
+    monkeypatch.setattr(commands, "_run_day", run_day)
+    done = CliRunner().invoke(app, ["day", "--state", str(tmp_path), *options])
     assert (done.exit_code, ran) == (0, [after]), done.output
 
 
 def test_a_running_platform_keeps_what_it_serves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(platform, "running", lambda _: PlatformRecord(1, 0.0, "marker"))
-    done = CliRunner().invoke(cli.app, ["up", "--state", str(tmp_path), "--import", "https://example.com/o/r"])
+    done = CliRunner().invoke(app, ["up", "--state", str(tmp_path), "--import", "https://example.com/o/r"])
     assert done.exit_code == 2
     assert "a platform runs already" in done.output
