@@ -103,6 +103,8 @@ class QueryTasks:
     :param checkout: ``BQETL_CHECKOUT``, the bigquery-etl checkout that native tasks read when they run: its folder, or
         ``bundle:<name>`` for a DAG bundle (:mod:`utils.bqetl.source`).
         Default: the sample's where a stand-in takes BigQuery's place, none in production.
+    :param public_project: ``WTMO_PUBLIC_PROJECT``, the project of tables that the public may read; the warehouse has views of them.
+        Default: where a stand-in takes BigQuery's place, none: they are tables of the warehouse itself.
     """
 
     engine: str = field(default_factory=lambda: _env("WTMO_QUERY_ENGINE", "pod"))
@@ -111,6 +113,9 @@ class QueryTasks:
             "BQETL_CHECKOUT",
             str(ROOT / "resources" / "sample" / "bigquery-etl") if LocalCloud().bigquery_url else "",
         )
+    )
+    public_project: str = field(
+        default_factory=lambda: _env("WTMO_PUBLIC_PROJECT", "" if LocalCloud().bigquery_url else "mozilla-public-data")
     )
 
 

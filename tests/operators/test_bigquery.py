@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -332,6 +333,45 @@ def test_a_whole_table_keeps_its_descriptions_and_a_dry_run_writes_nothing(wareh
     (described,) = warehouse.client.get_table(f"{warehouse.dataset}.t_v1").schema
     assert described.description == "A number."
     assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+
+
+PUBLIC = {
+    "query.sql": "SELECT 1 AS n",
+    "metadata.yaml": "labels: {public_bigquery: true, review_bugs: ['1414839']}\n",
+    "schema.yaml": "fields:\n- {name: n, type: INTEGER, description: A number.}\n",
+}
+
+
+def test_public_data_is_written_to_the_project_of_public_data(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = warehouse.write("t_v1", PUBLIC)
+    monkeypatch.setenv("WTMO_PUBLIC_PROJECT", "mozilla-public-data")
+    warehouse.client.create_dataset(f"mozilla-public-data.{warehouse.dataset}")
+    Try(warehouse, query(warehouse, folder)).run()
+    (described,) = warehouse.client.get_table(f"mozilla-public-data.{warehouse.dataset}.t_v1").schema
+    assert described.description == "A number."
+    assert [table.table_id for table in warehouse.client.list_tables(warehouse.dataset)] == []
+    warehouse.write("t_v1", {"metadata.yaml": "labels: {public_bigquery: false}\n"})
+    Try(warehouse, query(warehouse, folder)).run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("metadata", "destination", "says"),
+    [
+        ("labels: {public_bigquery: true}", "t_v1", "query.sql is public data without a review"),
+        (PUBLIC["metadata.yaml"], "other.t_v1", "--destination_table=other.t_v1 is no table of its dataset"),
+        (PUBLIC["metadata.yaml"], "", "--destination_table= is no table of its dataset"),
+    ],
+)
+def test_public_data_that_is_not_reviewed_or_goes_elsewhere_is_refused(
+    warehouse: Warehouse, metadata: str, destination: str, says: str
+) -> None:
+    folder = warehouse.write("t_v1", PUBLIC | {"metadata.yaml": metadata})
+    with pytest.raises(BigQueryUsageError, match=re.escape(says)):
+        Try(warehouse, query(warehouse, folder, table=destination)).run()
+    assert warehouse.jobs("task") == []
 
 
 def test_a_script_writes_by_itself(warehouse: Warehouse) -> None:

@@ -81,6 +81,11 @@ class TableFolder:
         return fields
 
     @property
+    def labels(self) -> dict[str, Any]:
+        """``labels`` of ``metadata.yaml``, without those that are ``false``."""
+        return {name: value for name, value in (self.metadata.get("labels") or {}).items() if value is not False}
+
+    @property
     def has_descriptions(self) -> bool:
         """Whether a field of ``schema.yaml`` has a description to put back after the table was overwritten."""
         return any("description" in field for field in self.schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import jinja2
 from utils.bqetl import flags
 from utils.bqetl.checkout import CHECKS_FILE, QUERY_FILES, statements_marked
 from utils.bqetl.jobs import TEMPORARY, job_config, overwrites_table, parse_parameter, qualified, split_dataset
+from utils.config import QueryTasks
 from utils.errors import WtmoError
 
 if TYPE_CHECKING:
@@ -75,7 +77,9 @@ def plan(argv: Sequence[str], checkout: Checkout, *, key: str) -> Plan:
 
 
 def plan_query(options: argparse.Namespace, checkout: Checkout) -> Plan:
-    """``query run NAME``: one job. A script writes its tables itself."""
+    """``query run NAME``: one job. A script writes its tables itself. What ``metadata.yaml`` labels ``public_bigquery`` goes to
+    the project of public data.
+    """
     path = checkout.find(options.name, QUERY_FILES, project=options.project_id)
     if path.suffix != ".sql":
         raise WtmoError(f"{checkout.shown(path)} is no .sql file", fix="Only SQL can be run as a BigQuery job.")
@@ -84,7 +88,10 @@ def plan_query(options: argparse.Namespace, checkout: Checkout) -> Plan:
     dataset_project, dataset = split_dataset(options.dataset_id, own_project, folder.dataset)
     project = options.billing_project or own_project
     destination = None
-    if options.destination_table and path.name != "script.sql":
+    if "public_bigquery" in folder.labels:
+        public_project = QueryTasks().public_project or dataset_project
+        destination = _public_table(options, folder, f"{public_project}.{dataset}", what=checkout.shown(path))
+    elif options.destination_table and path.name != "script.sql":
         destination = qualified(options.destination_table, dataset_project, dataset)
     config = job_config(
         options,
@@ -101,6 +108,25 @@ def plan_query(options: argparse.Namespace, checkout: Checkout) -> Plan:
         describes=bool(destination and overwrites_table(destination, options) and folder.has_descriptions),
         repeatable=destination is not None and config.write_disposition == "WRITE_TRUNCATE",
     )
+
+
+def _public_table(options: argparse.Namespace, folder: TableFolder, dataset: str, *, what: str) -> str:
+    """The table of public data that a query writes.
+
+    :param dataset: ``project.dataset`` of the table.
+    :raises WtmoError: nobody has reviewed that it may be public, or the command names another place.
+    """
+    if not folder.labels.get("review_bugs"):
+        raise WtmoError(
+            f"{what} is public data without a review",
+            fix="Name the review's bug in metadata.yaml: labels, review_bugs.",
+        )
+    if not options.dataset_id or not re.fullmatch(r"[\w$]+", options.destination_table or ""):
+        raise WtmoError(
+            f"{what} is public data, and --destination_table={options.destination_table or ''} is no table of its dataset",
+            fix="Give --destination_table=table[$partition], without a dataset, and --dataset_id=.",
+        )
+    return f"{dataset}.{options.destination_table}"
 
 
 def plan_multipart(options: argparse.Namespace, checkout: Checkout, *, key: str) -> Plan:
