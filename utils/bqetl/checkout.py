@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -34,6 +35,9 @@ CHECKS_FILE = "checks.sql"
 _NAME = re.compile(r"(?:(?P<project>[a-z0-9-]+)\.)?(?P<dataset>\w+)\.(?P<table>\w+)")
 # Without one of these Jinja changes nothing, and most files have none.
 _JINJA = re.compile(r"\{[{%#]")
+# What stands around the print of a name that is not defined, and can't be in SQL.
+_UNKNOWN = "\0"
+_PRINTED = re.compile(rf"{_UNKNOWN}\w*{_UNKNOWN}")
 # What must not be looked into when statements are split: comments, strings and quoted names of GoogleSQL.
 _OPAQUE = re.compile(
     r"""
@@ -148,7 +152,8 @@ class Checkout:
     def render(self, path: Path, variables: Mapping[str, Any] | None = None) -> str:
         """The SQL of a Jinja file. ``is_init()`` is False, as in every run that is not an initialisation.
 
-        ``checks.sql`` also sees the macros of ``utils/bqetl/checks/`` by their names. A file is text of others: Jinja's sandbox keeps
+        ``checks.sql`` also sees the macros of ``utils/bqetl/checks/`` by their names. A name that is not defined prints nothing in a
+        comment of the SQL, as the query runner prints nothing for it anywhere. A file is text of others: Jinja's sandbox keeps
         it from Python's inner names, by which it could run code here.
 
         :raises WtmoError: with file and line, for a syntax error, a variable that is not defined, what the sandbox refuses, or whatever
@@ -164,7 +169,14 @@ class Checkout:
             if path.name == CHECKS_FILE:
                 macros = _macros().make_module(names)
                 names |= {name: value for name, value in vars(macros).items() if not name.startswith("_")}
-            return environment.get_template(path.name).render(names)
+            try:
+                return environment.get_template(path.name).render(names)
+            except jinja2.UndefinedError:
+                lenient = _environment(files, undefined=_Unknown).get_template(path.name).render(names)
+                sql = _with_comments(lenient, functools.partial(_PRINTED.sub, ""))
+                if _UNKNOWN in sql:
+                    raise
+                return sql
         except WtmoError:
             raise
         except jinja2.TemplateSyntaxError as error:
@@ -185,10 +197,19 @@ class Checkout:
         return [own.resolve(), self.root.resolve(), MACROS.resolve()]
 
 
-def _environment(loader: jinja2.BaseLoader) -> jinja2.Environment:
+class _Unknown(jinja2.StrictUndefined):
+    """A name that is not defined; its print can be told from all else."""
+
+    def __str__(self) -> str:  # type: ignore[override]  # that of a strict one returns nothing
+        return f"{_UNKNOWN}{self._undefined_name}{_UNKNOWN}"
+
+
+def _environment(
+    loader: jinja2.BaseLoader, undefined: type[jinja2.Undefined] = jinja2.StrictUndefined
+) -> jinja2.Environment:
     return SandboxedEnvironment(
         loader=loader,
-        undefined=jinja2.StrictUndefined,
+        undefined=undefined,
         autoescape=jinja2.select_autoescape(),  # escapes HTML only, so not SQL
         keep_trailing_newline=True,
     )
@@ -232,7 +253,12 @@ def statements_marked(sql: str, marker: str) -> list[str]:
 
 
 def _without_comments(sql: str) -> str:
-    return _OPAQUE.sub(lambda match: "" if match[0].startswith(("--", "#", "/*")) else match[0], sql)
+    return _with_comments(sql, lambda _: "")
+
+
+def _with_comments(sql: str, change: Callable[[str], str]) -> str:
+    """The SQL with each comment changed."""
+    return _OPAQUE.sub(lambda match: change(match[0]) if match[0].startswith(("--", "#", "/*")) else match[0], sql)
 
 
 def _template_line(traceback: TracebackType | None, path: Path) -> str:

@@ -111,6 +111,17 @@ def test_a_template_error_names_file_and_line(checkout: Checkout, text: str, mes
     assert message in error.value.what
 
 
+def test_a_name_that_is_not_defined_prints_nothing_in_a_comment(checkout: Checkout) -> None:
+    query = write(checkout, "query.sql", "SELECT --9 days before {{ds}}\n  '-- \\' #' /* {{ a.b }}\n*/, 1 # {{ds}}\n")
+    with pytest.raises(WtmoError, match=r"query.sql:2: 'a' is undefined"):
+        checkout.render(query)
+    query.write_text(query.read_text().replace("a.b", "a"))
+    assert checkout.render(query) == "SELECT --9 days before \n  '-- \\' #' /* \n*/, 1 # \n"
+    query.write_text("SELECT -- {{ds}}\n '-- {{ds}}'")
+    with pytest.raises(WtmoError, match=r"query.sql:1: 'ds' is undefined"):
+        checkout.render(query)
+
+
 @pytest.mark.parametrize(
     "text",
     [
