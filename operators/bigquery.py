@@ -51,6 +51,7 @@ from utils.config import CONNECTIONS, QueryTasks
 from utils.constants import BIGQUERY_JOBS_KEY
 from utils.deadlines import time_left
 from utils.errors import WtmoError
+from utils.retries import passes, put_off
 from utils.tags import impact_tier
 
 if TYPE_CHECKING:
@@ -217,7 +218,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     a further try of the same task, after the loss of a worker or a triggerer, goes on with it; it starts a new one when
     the job failed or is being cancelled, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
     is where running it again would do something else than running it once (``--append_table``, ``--noreplace``, a script).
-    A task that is killed or times out cancels its jobs and deletes its temporary tables.
+    A task that is killed or times out cancels its jobs and deletes its temporary tables. One that fails by what passes, such as a rate limit
+    or a quota, is put off up to five times and starts new jobs in the same try (:func:`utils.retries.put_off`).
 
     Jobs have the labels ``airflow-dag``, ``airflow-task``, ``airflow-run``, ``airflow-try``, ``airflow-owner`` and
     ``airflow-tier``, as a pod has them (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
@@ -288,11 +290,12 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Submit the jobs, or find those of a try that was lost, and wait."""
-        with self._leaving_nothing_running():
+        with self._leaving_nothing_running(context):
             # Nothing can be left of a try before the first. Every task would ask for it before it starts its job.
-            note = _Note(context).read() if context["ti"].try_number > 1 else None
+            is_first = context["ti"].try_number == 1 and not context.get("task_reschedule_count")
+            note = None if is_first else _Note(context).read()
             progress = self._of_lost_try(context, note)
-            return self._run_stage(context, progress or _Progress(key=_key(context["ti"])))
+            return self._run_stage(context, progress or _Progress(key=_key(context)))
 
     def execute_complete(self, context: Context, event: dict[str, Any], progress: dict[str, Any]) -> dict[str, Any]:
         """Go on after the triggerer has seen the jobs done."""
@@ -300,7 +303,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             self.log.warning("The triggerer got no answer of BigQuery, so this worker asks: %s", problem)
         now = _Progress(**progress)
         self._started, self._temporary = list(now.started), now.temporary
-        with self._leaving_nothing_running():
+        with self._leaving_nothing_running(context):
             return self._wait(context, now, [self._get(job) for job in now.started])
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -366,7 +369,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             time.sleep(self.poll_interval)
             jobs = [self._get(job) for job in progress.started]
         self._stop_if_killed()
-        key = _key(context["ti"])
+        key = _key(context)
         if progress.key != key and any((job.error_result or {}).get("reason") == CANCELLED for job in jobs):
             self.log.warning("The jobs of the lost try were being cancelled: this try starts its own")
             self._end(progress.started, progress.temporary)
@@ -394,7 +397,9 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         if progress.failures:
             heading = f"{len(progress.failures)} of {plan.checks} failed:\n" if plan.checks else ""
             text = "\n".join(failure["text"] for failure in progress.failures)
-            raise BigQueryJobError(heading + text, progress.failures)
+            # What passes is not waited for where something else has failed for good.
+            for_good = [failure for failure in progress.failures if not passes(failure["reason"])]
+            raise BigQueryJobError(heading + text, for_good or progress.failures)
         if plan.checks:
             self.log.info("All of %s passed", plan.checks)
         if plan.destination and plan.describes:
@@ -523,12 +528,14 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
                 self.log.error("The temporary table %s could not be deleted: %s", table, error)
 
     @contextlib.contextmanager
-    def _leaving_nothing_running(self) -> Generator[None]:
+    def _leaving_nothing_running(self, context: Context) -> Generator[None]:
         # Being deferred or killed is no Exception: the jobs go on, or on_kill has cancelled them.
         try:
             yield
-        except Exception:
+        except Exception as error:
             self._end(self._started, self._temporary)
+            if not self._killed:
+                put_off(self, error, context)
             raise
 
     @functools.cached_property
@@ -616,13 +623,16 @@ class _Note:
             self._store.delete(BIGQUERY_JOBS_KEY)
 
 
-def _key(ti: Any) -> str:
+def _key(context: Context) -> str:
     """The same for all jobs and all workers of a try, and for no other. Ends in ``_`` and 16 hexadecimal digits.
 
-    Airflow gives each try an id of its own (``ti.id``): a run that was deleted and made again does not find old jobs.
+    Airflow gives each try an id of its own (``ti.id``): a run that was deleted and made again does not find old jobs. A try that
+    was put off makes new ones.
     """
+    ti: Any = context["ti"]
     names = [str(part) for part in (ti.dag_id, ti.task_id, ti.run_id, ti.map_index, ti.try_number)]
-    digest = hashlib.sha256(json.dumps([*names, str(ti.id)]).encode()).hexdigest()[:16]
+    put_off_before = context.get("task_reschedule_count", 0)
+    digest = hashlib.sha256(json.dumps([*names, str(ti.id), put_off_before]).encode()).hexdigest()[:16]
     # A job id has at most 1024 of these characters.
     dag, task, run = (re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:250] for name in names[:3])
     return f"airflow_{dag}_{task}_{run}_{ti.try_number}_{digest}"

@@ -4,8 +4,10 @@
 (``config/airflow_local_settings.py``) to every task that has none, so to those of generated DAGs. Airflow (3.3) asks the policy
 in the worker when a task has failed, also one that had been deferred, with the exception of the task. What Airflow allows:
 
-- A policy **cannot exceed ``retries``**: "retry" sets the delay before the next try, and does not give one more. A fault
-  of this table therefore does use up one of the task's own retries. With ``retries=0`` nothing is ever retried.
+- A policy **cannot exceed ``retries``**: "retry" sets the delay before the next try, and does not give one more.
+- A task can put itself off, as a sensor does, and then runs again in the same try, also with ``retries=0``. It has to know what it had
+  begun, so it is for operators of ours: native queries do (:func:`put_off`), up to five times a try. Of any other task a fault of this
+  table uses up one of its own retries, and without any left it fails.
 - "fail" ends the task at once, whatever ``retries`` says. A failed check in SQL (``ERROR()``) is an invalid query too.
 - ``AirflowFailException`` and a sensor's time-out always fail at once, and a task whose process was killed is retried by
   the scheduler: the policy is not asked.
@@ -19,19 +21,22 @@ failure is an ``AirflowException`` with a text.
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperator, Context
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ RULES = (
     ),
 )
 LONGEST = timedelta(hours=1)
+PUT_OFF = 5
+"""How often a try is put off at the most: half an hour in all for a rate limit, three hours for a quota."""
 
 _REASONS = frozenset(reason for rule in RULES for reason in rule.reasons)
 # As Google's client prints an error ("reason: x, location: .."), as its dictionary is printed, and as JSON.
@@ -218,3 +225,33 @@ class FaultRetryPolicy(RetryPolicy):
     def deserialize(cls, data: dict[str, Any]) -> Self:
         """The policy of :meth:`serialize`."""
         return cls(longest=timedelta(seconds=data["longest"]))
+
+
+def passes(reason: str) -> bool:
+    """Whether an error that a service names so may pass."""
+    return any(reason in rule.reasons for rule in RULES if rule.action is RetryAction.RETRY)
+
+
+def put_off(task: BaseOperator, error: BaseException, context: Context) -> None:
+    """Let a task run again in the same try, later, if its error may pass and the try was not put off too often.
+
+    Does nothing for a task whose policy is not that of this table. What the task has begun must have ended, and its next
+    ``execute()`` must begin anew: ``context["task_reschedule_count"]`` is one more then.
+
+    :raises AirflowRescheduleException: the task is to be put off.
+    """
+    policy, count = task.retry_policy, context.get("task_reschedule_count", 0)
+    if not isinstance(policy, FaultRetryPolicy) or count >= PUT_OFF:
+        return
+    decision = policy.evaluate(error, count + 1, 0)
+    if decision.action is not RetryAction.RETRY or decision.retry_delay is None:
+        return
+    log.warning(
+        "Put off for %s, %d of %d times (%s). It uses up no retry: %s",
+        decision.retry_delay,
+        count + 1,
+        PUT_OFF,
+        decision.reason,
+        error,
+    )
+    raise AirflowRescheduleException(datetime.now(UTC) + decision.retry_delay) from error

@@ -23,7 +23,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowTaskTimeout,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 from airflow.sdk.module_loading import import_string
 from google.api_core.exceptions import ServiceUnavailable
 from google.auth.credentials import AnonymousCredentials
@@ -36,7 +42,7 @@ from operators.gcp_container_operator import GKEPodOperator
 from utils.bqetl.flags import TEMPORARY_DATASET
 from utils.config import ROOT
 from utils.labels import label_value
-from utils.retries import rule_of
+from utils.retries import PUT_OFF, FaultRetryPolicy, rule_of
 from utils.tags import Tag
 from wtmo.local.bqetl import cli
 
@@ -166,7 +172,7 @@ class Try:
         )
         ti.xcom_push = lambda key, value: self.pushed.__setitem__(key, value)
         self.store = Store() if store is None else store
-        self.context: Any = {"ti": ti, "task_state_store": self.store}
+        self.context: Any = {"ti": ti, "task_state_store": self.store, "task_reschedule_count": 0}
 
     def made(self) -> BigQueryRunBqetlOperator:
         """The task of a DAG, as each worker makes it from the DAG's file."""
@@ -968,6 +974,91 @@ def test_a_task_that_fails_after_it_started_a_job_leaves_none_running(
     assert ended(warehouse)
 
 
+# What passes
+
+
+def failing(job: bigquery.QueryJob, reason: str) -> bigquery.QueryJob:
+    """The job, as one that BigQuery has failed."""
+    job._properties["status"] = {"state": "DONE", "errorResult": {"reason": reason, "message": "some fault"}}
+    return job
+
+
+@BOTH_MODES
+def test_a_fault_that_passes_is_waited_out_in_the_same_try(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, deferrable: bool
+) -> None:
+    """As often as it may be, also without retries; then it is a failure as any other."""
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    own = Try(warehouse, query(warehouse, folder), deferrable=deferrable, retries=0, retry_policy=FaultRetryPolicy())
+    with monkeypatch.context() as patch:
+        get = BigQueryRunBqetlOperator._get
+        patch.setattr(BigQueryRunBqetlOperator, "_get", lambda *a: failing(get(*a), "jobRateLimitExceeded"))
+        for count, minutes in enumerate((1, 2, 4, 8, 16)):
+            own.context["task_reschedule_count"] = count
+            before = datetime.now(UTC)
+            with pytest.raises(AirflowRescheduleException) as caught:
+                own.run()
+            assert (
+                timedelta() <= caught.value.reschedule_date - before - timedelta(minutes=minutes) < timedelta(minutes=1)
+            )
+            assert isinstance(caught.value.__cause__, BigQueryJobError)
+        own.context["task_reschedule_count"] = PUT_OFF
+        with pytest.raises(BigQueryJobError, match="some fault"):
+            own.run()
+    assert len(warehouse.jobs("task")) == 6, "each time a job of its own"
+    own.context["task_reschedule_count"] = 1
+    assert own.run()["rows_written"] == 1
+
+
+def test_what_would_fail_again_is_not_waited_out(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = warehouse.write("t_v1", {"checks.sql": "#fail\nSELECT 1;\n#fail\nSELECT ERROR('bad');\n#fail\nSELECT 3;"})
+    command = ["script/bqetl", "check", "run", "--marker", "fail", folder]
+    get = BigQueryRunBqetlOperator._get
+
+    def some_fail(task: BigQueryRunBqetlOperator, ref: native.JobRef) -> bigquery.QueryJob:
+        return get(task, ref) if "2 of 3" in ref["title"] else failing(get(task, ref), "backendError")
+
+    monkeypatch.setattr(BigQueryRunBqetlOperator, "_get", some_fail)
+    with pytest.raises(BigQueryJobError, match="3 of 3") as caught:
+        Try(warehouse, command, retry_policy=FaultRetryPolicy()).run()
+    rule = rule_of(caught.value)
+    assert rule
+    assert rule.name == "bad SQL"
+
+
+def test_a_killed_task_is_not_put_off(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    killed = Try(warehouse, query(warehouse, folder, LONG), deferrable=False, retry_policy=FaultRetryPolicy())
+
+    def kill(_: float) -> None:
+        killed.task.on_kill()
+        raise ServiceUnavailable("the connection was cut")
+
+    monkeypatch.setattr(native.time, "sleep", kill)
+    with pytest.raises(ServiceUnavailable):
+        killed.run()
+
+
+def test_a_job_whose_answer_was_lost_before_the_task_was_put_off_counts(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    own = Try(warehouse, query(warehouse, folder, "--append_table"), retry_policy=FaultRetryPolicy())
+    submit = bigquery.Client.query
+
+    def lost(*arguments: Any, **keywords: Any) -> Any:
+        submit(*arguments, **keywords).result()
+        raise ServiceUnavailable("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bigquery.Client, "query", lost)
+        with pytest.raises(AirflowRescheduleException):
+            own.run()
+    own.context["task_reschedule_count"] = 1
+    own.run()
+    assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
+
+
 # The trigger
 
 
@@ -1149,6 +1240,18 @@ MUTATIONS: list[tuple[Any, str, Any, Callable[..., object]]] = [
         "time_left",
         lambda timeout, _: timeout,
         lambda f: test_the_timeout_is_that_of_the_try_however_often_it_defers(f.warehouse),
+    ),
+    (
+        native,
+        "put_off",
+        lambda *_: None,
+        lambda f: test_a_fault_that_passes_is_waited_out_in_the_same_try(f.warehouse, f.patch, **WORKER),
+    ),
+    (
+        native,
+        "passes",
+        lambda _: True,
+        lambda f: test_what_would_fail_again_is_not_waited_out(f.warehouse, f.patch),
     ),
     (
         BigQueryRunBqetlOperator,

@@ -114,6 +114,24 @@ def test_a_waiting_task_that_is_marked_failed_leaves_no_job_running(running: tup
     assert [result.state for result in results] == ["failed"]
 
 
+def test_a_query_that_meets_a_rate_limit_is_put_off_and_keeps_its_retries(
+    running: tuple[State, PlatformRecord],
+) -> None:
+    """A mapped one, which has none."""
+    import airflow_client.client as airflow
+
+    state, record = running
+    (result,) = day.run_day(state, record, DATE, report=lambda _: None, dags=("native_put_off",))
+    assert result.state == "success"
+    with api.client(record) as client:
+        (done,) = airflow.TaskInstanceApi(client).get_task_instances("native_put_off", "~", limit=10).task_instances
+    assert (done.try_number, done.max_tries) == (1, 0)
+    first, second = sorted(jobs(record, "native_put_off"), key=lambda job: job.created)
+    assert first.error_result is None or first.error_result["reason"] == "stopped"
+    assert second.error_result is None
+    assert {first.labels["airflow-try"], second.labels["airflow-try"]} == {"1"}
+
+
 def test_a_limit_of_one_sync_at_a_time_holds_while_it_is_deferred(running: tuple[State, PlatformRecord]) -> None:
     """In Airflow 2 it did not, which is why generated files say ``deferrable=False`` (mozilla/telemetry-airflow#1932)."""
     import airflow_client.client as airflow
