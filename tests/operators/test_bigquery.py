@@ -341,6 +341,18 @@ def test_a_whole_table_keeps_its_descriptions_and_a_dry_run_writes_nothing(wareh
     assert warehouse.sql("SELECT n FROM DATASET.t_v1") == [(1,)]
 
 
+def test_descriptions_that_can_not_be_put_back_are_told_and_no_failure(
+    warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As for the query runner: the rows are written, and another try would meet the same."""
+    schema = "fields:\n- {name: n, type: STRING, description: A number.}\n"
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    Try(warehouse, query(warehouse, folder)).run()
+    warehouse.write("t_v1", {"schema.yaml": schema})
+    assert Try(warehouse, query(warehouse, folder)).run()["rows_written"] == 1
+    assert "could not put the field descriptions of schema.yaml back" in capsys.readouterr().out
+
+
 PUBLIC = {
     "query.sql": "SELECT 1 AS n",
     "metadata.yaml": "labels: {public_bigquery: true, review_bugs: ['1414839']}\n",

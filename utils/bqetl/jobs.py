@@ -174,14 +174,17 @@ def schema_fields(fields: Sequence[Mapping[str, Any]]) -> list[bigquery.SchemaFi
 
 
 def put_descriptions_back(client: bigquery.Client, destination: str, folder: TableFolder, *, retry: Retry) -> str:
-    """Give the table the schema of schema.yaml, whose field descriptions an overwrite lost; what was done.
+    """Give the table the schema of schema.yaml, whose field descriptions an overwrite lost; what was done, or why not.
 
-    :raises GoogleAPIError: what BigQuery refuses.
+    The rows are written by then. As for the query runner, descriptions that can't be put back are no failure.
     """
     from google.cloud import bigquery
 
-    table = bigquery.Table(destination, schema=schema_fields(folder.schema))
-    client.update_table(table, ["schema"], retry=retry)
+    try:
+        table = bigquery.Table(destination, schema=schema_fields(folder.schema))
+        client.update_table(table, ["schema"], retry=retry)
+    except Exception as error:  # of BigQuery, of the network or of a field that the client library does not take
+        return f"WARNING: could not put the field descriptions of schema.yaml back on {destination}: {error}"
     return f"Put the field descriptions of schema.yaml back on {destination}"
 
 

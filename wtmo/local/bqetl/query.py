@@ -42,10 +42,8 @@ def run(options: argparse.Namespace, checkout: Checkout, warehouse: Warehouse) -
     ((query,),) = plan.stages
     _execute(query, options, warehouse)
     if plan.destination and plan.describes:
-        what = f"putting the descriptions of {plan.folder.dataset}/{plan.folder.table}/schema.yaml back"
-        with warehouse.explaining(what):
-            client = warehouse.client(query.project)
-            say(put_descriptions_back(client, plan.destination, plan.folder, retry=warehouse.retry))
+        client = warehouse.client(query.project)
+        say(put_descriptions_back(client, plan.destination, plan.folder, retry=warehouse.retry))
     return 0
 
 

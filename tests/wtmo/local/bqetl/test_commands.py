@@ -208,6 +208,13 @@ def test_a_whole_table_is_overwritten_and_keeps_its_descriptions(platform: Any, 
     assert platform.client.get_table("whole.numbers_v1").num_rows == 4
 
 
+def test_a_schema_that_the_table_can_not_take_is_told_and_no_failure(platform: Any, checkout: Any) -> None:
+    folder = checkout("whole.other_v1", {"query.sql": "SELECT 1 AS n, 2 AS more", "schema.yaml": {"fields": NUMBERS}})
+    platform.client.delete_table("whole.other_v1", not_found_ok=True)
+    output = platform.ok("script/bqetl", "query", "run", folder, "--destination_table=whole.other_v1")
+    assert "could not put the field descriptions of schema.yaml back" in output
+
+
 def test_names_without_a_dataset_are_those_of_the_query_s_own_project(platform: Any, checkout: Any) -> None:
     platform.create("own.source_v1", [{"day": DAY, "n": 5}], NUMBERS)
     folder = checkout("own.target_v1", {"query.sql": "SELECT n FROM source_v1"})
