@@ -124,7 +124,7 @@ def parse_parameter(text: str) -> bigquery.ScalarQueryParameter | bigquery.Array
     if kind.startswith("STRUCT"):
         raise WtmoError(f"--parameter={text}: STRUCT parameters are not supported here")
     if not kind.startswith("ARRAY"):
-        return bigquery.ScalarQueryParameter(name, kind, None if value == "NULL" else value)
+        return bigquery.ScalarQueryParameter(name, kind, None if value == "NULL" else _scalar(text, kind, value))
     element = _ARRAY.fullmatch(kind)
     try:
         values = json.loads(value)
@@ -135,6 +135,15 @@ def parse_parameter(text: str) -> bigquery.ScalarQueryParameter | bigquery.Array
             f"--parameter={text}: not an array parameter", fix='For example channels:ARRAY<STRING>:["beta", "release"].'
         )
     return bigquery.ArrayQueryParameter(name, element[1], values)
+
+
+def _scalar(text: str, kind: str, value: str) -> Any:
+    if kind != "JSON":
+        return value
+    try:
+        return json.loads(value)  # the client library writes it as JSON again
+    except ValueError as error:
+        raise WtmoError(f"--parameter={text}: no JSON, {error}", fix='For example options:JSON:{"a": 1}.') from error
 
 
 def split_dataset(text: str | None, project: str, dataset: str) -> tuple[str, str]:

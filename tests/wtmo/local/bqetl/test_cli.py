@@ -190,6 +190,7 @@ def test_a_destination_is_overwritten_unless_told_otherwise(words: list[str], di
         ("::positional", (None, {"type": "STRING"}, {"value": "positional"})),
         ("empty:STRING:", ("empty", {"type": "STRING"}, {"value": ""})),
         ("nothing:DATE:NULL", ("nothing", {"type": "DATE"}, {"value": None})),
+        ('options:JSON:{"a": "b"}', ("options", {"type": "JSON"}, {"value": '{"a":"b"}'})),
         (
             'channels:ARRAY<STRING>:["beta", "release"]',
             (
@@ -206,7 +207,7 @@ def test_parameters_have_bq_s_form(text: str, expected: tuple[str | None, dict, 
 
 
 @pytest.mark.parametrize(
-    "text", ["x", "x:DATE", "x:ARRAY<INT64>:1", "x:ARRAY:[1]", "x:ARRAY<INT64>:{", "x:STRUCT<a INT64>:{}"]
+    "text", ["x", "x:DATE", "x:ARRAY<INT64>:1", "x:ARRAY:[1]", "x:ARRAY<INT64>:{", "x:JSON:{", "x:STRUCT<a INT64>:{}"]
 )
 def test_other_parameters_are_refused(text: str) -> None:
     with pytest.raises(WtmoError, match="--parameter="):
