@@ -546,6 +546,7 @@ class FivetranSyncOperator(BaseOperator):
     - A retry, also after the loss of a worker or the triggerer, goes on waiting for the sync that an earlier try started.
       If that one has succeeded meanwhile, so has the task; if it has failed, a new one is started. The first try notes
       in the task state store when the connector's last sync had ended; the note goes when the task succeeds.
+    - A task that is cleared starts a sync of its own: one of a try before it is somebody else's then.
     - A sync that Fivetran put off (``rescheduled``: the source allows no more calls) is started again when the time that
       Fivetran names has come, not before.
     - Killing the task or its timeout ends the waiting only: Fivetran has no call to stop a sync. The log, or the error of a
@@ -902,11 +903,13 @@ class _Note:
 
     def __init__(self, context: Context) -> None:
         self._store = context.get("task_state_store")
+        self._max_tries = context["ti"].max_tries  # the same for all retries; Airflow raises it when the task is cleared
         stored = None if self._store is None else self._store.get(_STATE_KEY)
         self._content: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
 
     def is_about(self, connector_id: str) -> bool:
-        return self._content.get("connector_id") == connector_id
+        named = (self._content.get("connector_id"), self._content.get("max_tries"))
+        return named == (connector_id, self._max_tries)
 
     @property
     def since(self) -> datetime | None:
@@ -914,7 +917,8 @@ class _Note:
 
     def write(self, connector_id: str, since: datetime | None) -> None:
         if self._store is not None:
-            self._store.set(_STATE_KEY, {"connector_id": connector_id, "since": since.isoformat() if since else None})
+            note = {"connector_id": connector_id, "since": since.isoformat() if since else None}
+            self._store.set(_STATE_KEY, note | {"max_tries": self._max_tries})
 
     def remove(self) -> None:
         if self._store is not None:
@@ -949,9 +953,9 @@ def _left(connector_id: str, connector: FivetranConnector | None) -> str:
     if connector is None:
         seen = f"Whether a sync of it runs was not seen: {DASHBOARD_URL}/{connector_id}"
     elif connector.sync_state == "syncing":
-        seen = f"Its sync goes on in Fivetran, and the next try goes on with it: {connector}"
+        seen = f"Its sync goes on in Fivetran, and a retry waits for it: {connector}"
     elif connector.sync_state == "rescheduled":
-        starter = "the next try" if connector.schedule_type == "manual" else "Fivetran"
+        starter = "a retry" if connector.schedule_type == "manual" else "Fivetran"
         seen = f"Its sync does not run, {starter} starts it when its time has come: {connector}"
     else:
         seen = f"No sync of it runs: {connector}"

@@ -157,9 +157,9 @@ class Store(dict[str, Any]):
         self.pop(key, None)
 
 
-def make_context(store: Store | None = None, **more: Any) -> Any:
+def make_context(store: Store | None = None, *, max_tries: int = 2, **more: Any) -> Any:
     return {
-        "ti": SimpleNamespace(start_date=datetime.now(UTC)),
+        "ti": SimpleNamespace(start_date=datetime.now(UTC), max_tries=max_tries),
         "task_state_store": Store() if store is None else store,
     } | more
 
@@ -409,6 +409,17 @@ def test_retry_takes_the_success_that_came_meanwhile(serve: Any, deferrable: boo
     assert len(server.starts("plain")) == 2
 
 
+@pytest.mark.parametrize("sync_seconds", [0, 1])
+def test_task_that_was_cleared_starts_a_sync_of_its_own(serve: Any, sync_seconds: float) -> None:
+    """The one before, of a task that was marked as failed or timed out, has what the source held then."""
+    server, store = serve(plain={"sync_seconds": sync_seconds}), Store()
+    with pytest.raises(TaskDeferred):
+        sync("plain").execute(make_context(store, max_tries=2))
+    assert run(sync("plain"), make_context(store, max_tries=3))[0]
+    assert len(server.starts("plain")) == 2
+    assert not store
+
+
 def test_retry_starts_a_sync_where_the_try_before_died_between_its_note_and_the_start(serve: Any) -> None:
     server, store = serve(plain={"faults": [{"method": "POST", "status": 400}]}), Store()
     with pytest.raises(FivetranFinalError):
@@ -547,7 +558,7 @@ def kill_in_the_triggerer(connector_id: str) -> None:
     ("keys", "says"),
     [
         ({"sync_seconds": 60}, "Its sync goes on in Fivetran"),
-        ({"sync_seconds": 0, "outcome": "rescheduled"}, "Its sync does not run, the next try starts it"),
+        ({"sync_seconds": 0, "outcome": "rescheduled"}, "Its sync does not run, a retry starts it"),
         ({"sync_seconds": 0, "outcome": "rescheduled", "schedule_type": "auto"}, "Fivetran starts it when its time"),
     ],
 )
@@ -889,7 +900,7 @@ def imported(connector_id: str = "plain", **keywords: Any) -> FivetranOperator:
 def test_imported_operator_does_what_ours_does(serve: Any, deferrable: bool) -> None:
     server, store = serve(plain={"sync_seconds": 1, "succeeded_at": None}), Store()
     server.post("/v1/connections/plain/sync", {"force": False})
-    store.set("fivetran_sync", {"connector_id": "plain", "since": None})
+    store.set("fivetran_sync", {"connector_id": "plain", "since": None, "max_tries": 2})
     task = imported(deferrable=deferrable, poll_frequency=0.05)
     assert run(task, make_context(store)) == (server.get("plain")["succeeded_at"].replace("Z", "+00:00"), deferrable)
     assert len(server.starts("plain")) == 1, "a retry goes on with the sync that runs, and kills none"
