@@ -620,8 +620,7 @@ class FivetranSyncOperator(BaseOperator):
     def execute(self, context: Context) -> str | None:
         """Start a sync, or find the one that an earlier try started, and wait."""
         _check_id(self.connector_id)
-        connector = self._prepare(self.hook.get_connector(self.connector_id))
-        note = _Note(context)
+        connector, note = self.hook.get_connector(self.connector_id), _Note(context)
         if note.is_about(self.connector_id):
             event = _ended(connector, note.since)
             if event and event["status"] == "succeeded":
@@ -632,8 +631,7 @@ class FivetranSyncOperator(BaseOperator):
             elif connector.busy:
                 self.log.info("Going on with the sync that an earlier try started")
                 return self._wait(context, since=note.since)
-            else:
-                return self._start(context)
+        connector = self._prepare(connector)
         if connector.busy:
             self.log.info("Another sync comes first; it is left to end: %s", connector)
             return self._wait(context, since=connector.ended_at, mine=False)

@@ -409,6 +409,27 @@ def test_retry_takes_the_success_that_came_meanwhile(serve: Any, deferrable: boo
     assert len(server.starts("plain")) == 2
 
 
+def test_retry_takes_the_success_of_a_connector_that_was_paused_afterwards(serve: Any) -> None:
+    server, store = serve(plain={}), Store()
+    with pytest.raises(TaskDeferred):
+        sync("plain").execute(make_context(store))
+    server.wait_for("plain", "scheduled")
+    httpx.patch(f"{server.url}/v1/connections/plain", json={"paused": True}, auth=("a", "b")).raise_for_status()
+    assert run(sync("plain"), make_context(store))[0]
+
+
+def test_retry_leaves_the_connector_of_its_running_sync_alone(serve: Any) -> None:
+    """Setup tests of a broken connector are for what comes before a sync: only the sync ends that state."""
+    server, store = serve(broken={"setup_state": "broken", "setup_test": "passed_still_broken", "sync_seconds": 1}), Store()
+    for _ in range(2):
+        with pytest.raises(TaskDeferred):
+            sync("broken").execute(make_context(store))
+    assert [path for method, path, _ in server.requests if method == "POST"] == [
+        "/v1/connections/broken/test",
+        "/v1/connections/broken/sync",
+    ]
+
+
 @pytest.mark.parametrize("sync_seconds", [0, 1])
 def test_task_that_was_cleared_starts_a_sync_of_its_own(serve: Any, sync_seconds: float) -> None:
     """The one before, of a task that was marked as failed or timed out, has what the source held then."""
