@@ -270,14 +270,15 @@ class FivetranHook(BaseHook):
         }
         return FivetranConnector.parse(data), failed
 
-    def start_sync(self, connector_id: str) -> None:
+    def start_sync(self, connector_id: str) -> str | None:
         """Start a sync where none runs; one that runs goes on (``force`` is false).
 
         Fivetran's reference allows two answers to the latter, success and 409.
+
+        :return: what Fivetran says where it answers 409: a sync runs already, or none can be started.
         """
         response = self._request("POST", f"{_path(connector_id)}/sync", {"force": False}, accept=HTTPStatus.CONFLICT)
-        if response.status_code == HTTPStatus.CONFLICT:
-            self.log.warning("No sync was started: %s", _message(response))
+        return _message(response) if response.status_code == HTTPStatus.CONFLICT else None
 
     def _data(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         return _parse(f"{method} {path}", self._request(method, path, body))
@@ -696,9 +697,13 @@ class FivetranSyncOperator(BaseOperator):
         note = _Note(context)
         if self.wait_for_completion:
             note.write(self.connector_id, before.ended_at)  # first: a try that dies from here on leaves a trace
-        self.hook.start_sync(self.connector_id)
-        self.log.info("Started a sync: %s", before)
+        if refusal := self.hook.start_sync(self.connector_id):
+            self.log.warning("No sync was started: %s", refusal)
+        else:
+            self.log.info("Started a sync: %s", before)
         if not self.wait_for_completion:
+            if refusal and not (now := self.hook.get_connector(self.connector_id)).busy:
+                raise FivetranError(f"no sync was started: {refusal}: {now}")
             return None
         return self._wait(context, since=before.ended_at, put_off_before=before.rescheduled_for)
 

@@ -382,6 +382,18 @@ def test_without_waiting_the_task_ends_with_the_start(serve: Any) -> None:
     assert not store
 
 
+def test_without_waiting_a_start_that_was_refused_is_no_success(serve: Any) -> None:
+    serve(idle={"faults": [{"method": "POST", "status": 409}]})
+    with pytest.raises(FivetranError, match=r"no sync was started: DeclaredFault.*connector idle"):
+        run(sync("idle", wait_for_completion=False), make_context())
+
+
+def test_without_waiting_a_sync_that_another_started_just_before_will_do(serve: Any) -> None:
+    server, task = serve(busy={"sync_seconds": 60}), sync("busy", wait_for_completion=False)
+    task.hook.start_sync = lambda _: server.post("/v1/connections/busy/sync", {}) or "a sync is in progress"  # type: ignore[assignment, func-returns-value]
+    assert run(task, make_context()) == (None, 0)
+
+
 # Retries
 
 
