@@ -612,6 +612,7 @@ class FivetranSyncOperator(BaseOperator):
         self.request_backoff = request_backoff
         self.deferrable = deferrable
         self._watch: SyncWatch | None = None
+        self._seen: FivetranConnector | None = None
 
     @functools.cached_property
     def hook(self) -> FivetranHook:
@@ -660,14 +661,16 @@ class FivetranSyncOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
-            raise AirflowTaskTimeout(
-                f"execution_timeout passed. {_left(self.connector_id, self._seen_now())}"
-            ) from error
+            self._seen = self._seen_now()
+            raise AirflowTaskTimeout(f"execution_timeout passed. {_left(self.connector_id, self._seen)}") from error
 
     def on_kill(self) -> None:
-        """Stop waiting, and say what becomes of the sync: Fivetran has no call to stop one."""
+        """Stop waiting, and say what becomes of the sync: Fivetran has no call to stop one.
+
+        Airflow calls it after every ``AirflowTaskTimeout`` too.
+        """
         self.hook.stop()
-        self.log.warning(_left(self.connector_id, self._watch.last if self._watch else None))
+        self.log.warning(_left(self.connector_id, self._watch.last if self._watch else self._seen))
 
     def _seen_now(self) -> FivetranConnector | None:
         """The connector; None where Fivetran does not answer at once, which is no reason to fail otherwise."""

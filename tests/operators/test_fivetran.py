@@ -535,6 +535,17 @@ def test_trigger_timeout_says_that_the_sync_goes_on(serve: Any) -> None:
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
 
 
+def test_log_and_error_of_a_trigger_timeout_say_the_same(serve: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    serve(slow={"sync_seconds": 60})
+    task = sync("slow")
+    with pytest.raises(TaskDeferred):
+        task.execute(make_context())
+    with pytest.raises(AirflowTaskTimeout):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, make_context())
+    task.on_kill()  # as Airflow does
+    assert "Its sync goes on in Fivetran" in capsys.readouterr().out.partition("No longer waiting")[2]
+
+
 def test_timeout_while_fivetran_is_away_is_still_a_timeout(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(slow={"sync_seconds": 60, "faults": [{"status": 503, "times": 1}]})
     with pytest.raises(AirflowTaskTimeout, match=r"not seen: https://fivetran\.com/dashboard/connections/slow"):
