@@ -889,7 +889,7 @@ class FivetranSyncSensor(BaseSensorOperator):
         return event["at"]
 
     def _moment(self, context: Context) -> datetime:
-        given = self.completed_after or context.get("data_interval_end")
+        given = context.get("data_interval_end") if self.completed_after is None else self.completed_after
         if given is None:
             raise FivetranFinalError(
                 f"{self.task_id}: the run has no data interval: give it a logical date, or the task completed_after"
@@ -1005,9 +1005,9 @@ def _problem(request: str, outcome: httpx.Response | httpx.TransportError) -> st
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """The header's seconds; None where there is none or it is a date."""
+    """The header's seconds; None where there is none, or 0, or it is a date: none of these says how long to wait."""
     text = response.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
+    return (float(text) if text.isascii() and text.isdigit() else 0) or None
 
 
 def _time(text: str | None) -> datetime | None:

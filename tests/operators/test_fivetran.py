@@ -288,6 +288,13 @@ def test_rate_limit_waits_as_long_as_fivetran_says(serve: Any, deferrable: bool)
     assert time.monotonic() - started >= 1
 
 
+@pytest.mark.parametrize("header", [None, "0", "Wed, 03 Jun 2026 03:00:00 GMT", "-1", "soon"])
+def test_rate_limit_without_seconds_backs_off(header: str | None) -> None:
+    answer = httpx.Response(429, headers={} if header is None else {"Retry-After": header})
+    attempts = fivetran._Attempts("GET /", limit=7, delay=2, patience=300)
+    assert [attempts.wait_after(answer) for _ in range(6)] == [2, 4, 8, 16, 32, 60]
+
+
 def test_rate_limit_longer_than_a_worker_waits_ends_the_try(serve: Any) -> None:
     serve(limited={"faults": [{"status": 429, "retry_after": 1800}]})
     with pytest.raises(FivetranError, match=r"TooManyRequests.*tried again in 1800 s") as caught:
@@ -911,8 +918,9 @@ def test_sensor_without_a_moment_says_so(serve: Any) -> None:
     serve(plain={})
     with pytest.raises(FivetranFinalError, match="give it a logical date, or the task completed_after"):
         run(sensor("plain"), make_context())
-    with pytest.raises(FivetranFinalError, match="'yesterday'"):
-        run(sensor("plain", completed_after="yesterday"), make_context())
+    for moment in ("yesterday", ""):
+        with pytest.raises(FivetranFinalError, match=f"completed_after is '{moment}'"):
+            run(sensor("plain", completed_after=moment), interval())
     with pytest.raises(ValueError, match="no time zone"):
         sensor("plain", completed_after=datetime(2026, 6, 1))
 
