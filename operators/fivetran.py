@@ -179,7 +179,7 @@ class _Attempts:
         if retry_after is None:
             return min(self.delay * 2.0 ** (self.made - 1), MAX_BACK_OFF)
         if retry_after > self.patience:
-            raise FivetranError(f"{problem} (to be tried again in {retry_after:g} s, too long to wait here)")
+            raise FivetranError(f"{problem} (to be tried again in {retry_after:.0f} s, too long to wait here)")
         return retry_after
 
 

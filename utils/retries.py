@@ -45,7 +45,7 @@ class FaultRule:
 
     :param name: what happened, in the words that the log and the UI show.
     :param action: RETRY or FAIL.
-    :param delay: before the second try; doubled for each one after it. None: for FAIL.
+    :param delay: before the second try; doubled for each one after it, and at least what Fivetran names. None: for FAIL.
     :param codes: HTTP status codes.
     :param reasons: reasons by which BigQuery, gRPC or Kubernetes name an error, exactly.
     :param says: a pattern that occurs in the error's text.
@@ -135,6 +135,7 @@ _REASON = re.compile(r"""\breason['"]?: ['"]?(\w+)""")
 # How the messages of Google's and Kubernetes' clients begin: "403 POST https..", "(403)\nReason:", "403, message=", and
 # what our Fivetran hook says.
 _CODE = re.compile(r"\A(?:\(?|[^\n]*: Fivetran answered )([45]\d\d)\)?[ ,:\n]")
+_TOLD = re.compile(r"\A[^\n]*: Fivetran answered .*\(to be tried again in (\d{1,9}) s,", re.DOTALL)
 
 
 class _Sign:
@@ -215,7 +216,9 @@ class FaultRetryPolicy(RetryPolicy):
             return RetryDecision(rule.action, reason=rule.name)
         # Beyond that any delay is the longest; a task that was cleared often has high numbers.
         doublings = min(max(try_number - 1, 0), 10)
-        return RetryDecision(rule.action, retry_delay=min(rule.delay * 2**doublings, self.longest), reason=rule.name)
+        told = _TOLD.match(str(exception))
+        delay = max(rule.delay * 2**doublings, timedelta(seconds=int(told[1]) if told else 0))
+        return RetryDecision(rule.action, retry_delay=min(delay, self.longest), reason=rule.name)
 
     def serialize(self) -> dict[str, Any]:
         """As JSON; the table is code and no part of it."""

@@ -75,10 +75,12 @@ def kubernetes(status: int, message: str, kind: type[Exception] = ApiException) 
     return error
 
 
-def fivetran(status: int) -> FivetranError:
-    """What our Fivetran operator raises when its attempts are used up."""
+def fivetran(status: int, headers: dict[str, str] | None = None, limit: int = 1) -> FivetranError:
+    """What our Fivetran operator raises when its attempts are used up, or Fivetran names a time that is too long for one."""
     with pytest.raises(FivetranError) as raised:
-        _Attempts("GET /v1/connections/x", limit=1, delay=1, patience=1).wait_after(httpx.Response(status, json={}))
+        _Attempts("GET /v1/connections/x", limit=limit, delay=1, patience=1).wait_after(
+            httpx.Response(status, headers=headers, json={})
+        )
     return raised.value
 
 
@@ -205,6 +207,12 @@ def test_back_off_doubles_up_to_the_longest() -> None:
     decisions = [POLICY.evaluate(google.TooManyRequests("x"), n, 10) for n in (1, 2, 3, 7, 500)]
     assert [d.retry_delay for d in decisions] == [*(timedelta(minutes=n) for n in (1, 2, 4)), LONGEST, LONGEST]
     assert {(d.action, d.reason) for d in decisions} == {(RetryAction.RETRY, "rate limit")}
+
+
+@pytest.mark.parametrize(("seconds", "delay"), [(30, 60), (1800, 1800), (1_000_000, 3600)])
+def test_a_time_that_fivetran_names_is_waited_for(seconds: int, delay: int) -> None:
+    error = fivetran(429, headers={"Retry-After": str(seconds)}, limit=7)
+    assert FaultRetryPolicy().evaluate(error, 1, 2).retry_delay == timedelta(seconds=delay)
 
 
 def test_what_would_fail_again_fails_at_once() -> None:
