@@ -28,10 +28,11 @@ from airflow.providers.cncf.kubernetes.kube_client import _TimeoutAsyncK8sApiCli
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.container import (
+    container_is_succeeded,
     container_is_terminated,
     get_container_termination_message,
 )
-from airflow.providers.cncf.kubernetes.utils.pod_manager import OnKillAction, PodManager, PodPhase
+from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, OnKillAction, PodManager, PodPhase
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _ACTIVE = {"Pending", "Running", "Unknown"}
 _TAIL_LINES = 20
+_SIDECAR_SECONDS = 10
 _HANDSHAKE = re.compile(r"Handshake status (\d{3})")
 _ANNOTATIONS = "workflow.telemetry.mozilla.org"
 
@@ -744,11 +746,18 @@ class GKEPodOperator(GKEStartPodOperator):
         The provider judges by what it knew of the pod when it started, so a policy that keeps failed pods left the
         pod of a timed-out task running (apache/airflow#49466; cncf-kubernetes 10.25.0). A pod that is kept is
         marked as safe to evict, now that nothing waits for it any more.
+
+        The XCom sidecar of a program that failed needs a moment to end: the pod is active for so long, and kept after it.
         """
         if pod is None:
             return False
         try:
             current = self.pod_manager.read_pod(pod)
+            for _ in range(_SIDECAR_SECONDS):
+                if not self._ends_with_its_sidecar(current):
+                    break
+                time.sleep(1)
+                current = self.pod_manager.read_pod(pod)
             if current.status.phase in _ACTIVE:
                 self.log.info("Deleting pod %s, which is still active", pod.metadata.name)
                 self.pod_manager.delete_pod(current)
@@ -768,6 +777,17 @@ class GKEPodOperator(GKEStartPodOperator):
             self.log.exception("Pod %s could not be cleaned up, it may still be there", pod.metadata.name)
             return False
         return deleted
+
+    def _ends_with_its_sidecar(self, pod: V1Pod) -> bool:
+        """Whether the program of a pod that is to be kept has failed and the XCom sidecar has not ended yet."""
+        return (
+            self.do_xcom_push
+            and self.on_finish_action != OnFinishAction.DELETE_POD
+            and pod.status.phase in _ACTIVE
+            and pod.metadata.deletion_timestamp is None
+            and container_is_terminated(pod, self.base_container_name)
+            and not container_is_succeeded(pod, self.base_container_name)
+        )
 
     def _current(self, pod: V1Pod) -> V1Pod:
         """The pod as it is now; as it was if that cannot be found out."""

@@ -914,6 +914,32 @@ def test_which_pods_are_deleted(policy: str, ended: k8s.V1PodStatus, deleted: bo
     assert marked is not deleted
 
 
+# A failed pod whose XCom sidecar is about to end
+
+ENDING = status("Running", exit_code=3)
+
+
+def failed_with_sidecar(cls: type[Any], cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The program has failed, XCom was read, the sidecar was told to end."""
+    operator = make(cls, cluster, do_xcom_push=True)
+    pod = operator.get_or_create_pod(operator.build_pod_request_obj(context(operator)), context(operator))
+    cluster.pods[pod.metadata.name].status = ENDING
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with pytest.raises(AirflowException, match="returned a failure"):
+        operator.cleanup(pod, cluster.pod, context=context(operator))
+    return cluster.calls
+
+
+def test_a_failed_pod_is_kept_when_its_sidecar_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster = Cluster(ENDING, ENDING, ENDING, status("Failed", exit_code=3))
+    assert failed_with_sidecar(GKEPodOperator, cluster, monkeypatch) == ["create"]
+    assert cluster.pod.metadata.annotations[SAFE_TO_EVICT] == "true"
+
+
+def test_a_failed_pod_whose_sidecar_does_not_end_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert failed_with_sidecar(GKEPodOperator, Cluster(), monkeypatch) == ["create", "delete"]
+
+
 def test_a_pod_that_is_gone_counts_as_deleted() -> None:
     operator = make(cluster=Cluster())
     pod = operator.build_pod_request_obj(context(operator))
