@@ -265,7 +265,7 @@ class GKEPodAsyncHook(GKEKubernetesAsyncHook):
 
 
 class GKEPodManager(PodManager):
-    """The provider's, but for three things: see the methods."""
+    """The provider's, but for what its methods say."""
 
     _succeeded: V1Pod | None = None
 
@@ -315,6 +315,16 @@ class GKEPodManager(PodManager):
         """
         current = self.read_pod(pod)
         return current.status.phase in PodPhase.terminal_states or container_is_terminated(current, container_name)
+
+    def await_container_completion(self, pod: V1Pod, container_name: str, polling_time: float = 1) -> None:
+        """Wait until the container has ended, or the whole pod.
+
+        After the eviction of a pod whose log is not followed the provider waits for ever (no upstream issue found;
+        cncf-kubernetes 10.25.0).
+        """
+        while not self.container_is_terminated(pod, container_name):
+            self.log.info("Waiting for container %s to end", container_name)
+            time.sleep(polling_time)
 
 
 class GKEPodTrigger(GKEStartPodTrigger):

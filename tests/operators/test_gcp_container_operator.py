@@ -808,23 +808,43 @@ async def test_a_pod_that_is_gone_after_it_succeeded_in_the_triggerer(
             await hook.get_pod("name", "default")
 
 
-# A pod that is evicted before its XCom was read
+# A pod that is evicted
+
+EVICTED = k8s.V1PodStatus(phase="Failed", reason="Evicted")
 
 
 class StillWaiting(Exception):
     """The task would go on waiting."""
 
 
-def evicted(cls: type[Any], monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    gone = k8s.V1PodStatus(phase="Failed", reason="Evicted")
-    cluster = Cluster(status("Running"), gone)
+def still_waiting(_: float) -> None:
+    """In place of a pause."""
+    raise StillWaiting
 
-    def sleep(_: float) -> None:
-        raise StillWaiting
+
+def evicted_without_a_log(cls: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "sleep", still_waiting)
+    run(make(cls, Cluster(status("Running"), EVICTED), get_logs=False))
+
+
+def test_an_evicted_pod_whose_log_is_not_followed_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(PodFailedError, match="Evicted: the pod is Failed") as raised:
+        evicted_without_a_log(GKEPodOperator, monkeypatch)
+    assert raised.value.__cause__ is None
+
+
+def test_the_provider_still_waits_for_an_evicted_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(AirflowException) as raised:
+        evicted_without_a_log(GKEStartPodOperator, monkeypatch)
+    assert isinstance(raised.value.__context__, StillWaiting)
+
+
+def evicted(cls: type[Any], monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    cluster = Cluster(status("Running"), EVICTED)
 
     operator = make(cls, cluster, do_xcom_push=True)
     monkeypatch.setattr(operator, "await_pod_completion", lambda pod: None)
-    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(time, "sleep", still_waiting)
     run(operator)
     return cluster
 
@@ -1538,6 +1558,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         GKEPodManager,
         "container_is_terminated",
         lambda patch: test_an_evicted_pod_with_xcom_fails_at_once_and_says_so(patch),
+    ),
+    (
+        GKEPodManager,
+        "await_container_completion",
+        lambda patch: test_an_evicted_pod_whose_log_is_not_followed_fails_at_once(patch),
     ),
     (GKEPodClient, "call_api", lambda patch: test_a_refused_token_is_renewed(patch)),
     (GKEPodHook, "get_conn", lambda patch: test_request_timeout(GKEPodHook, 60, patch)),
