@@ -1005,6 +1005,40 @@ def test_after_a_failure_the_whole_log_is_read() -> None:
     assert cluster.calls == ["create"]
 
 
+# XCom of a pod that did not succeed
+
+
+def never_started(cls: type[Any]) -> BaseException:
+    operator = make(cls, Cluster(), do_xcom_push=True)
+    cluster = operator.hook.core_v1_client
+    pod = operator.get_or_create_pod(operator.build_pod_request_obj(context(operator)), context(operator))
+    cluster.pod.status = k8s.V1PodStatus(phase="Pending")
+    event = {"status": "timeout", "name": pod.metadata.name, "namespace": "default", "message": "no node took it"}
+    with pytest.raises(AirflowException) as raised:
+        operator.trigger_reentry(context(operator), event)
+    return raised.value
+
+
+def test_a_pod_that_never_started_fails_for_that_and_not_for_its_xcom() -> None:
+    assert "Reason: no node took it" in str(never_started(GKEPodOperator))
+
+
+def test_the_provider_still_says_only_that_a_pod_that_never_started_has_no_xcom() -> None:
+    error = never_started(GKEStartPodOperator)
+    assert "no node took it" not in f"{error} {error.__context__}"
+    assert "Not possible to read xcom" in str(error.__context__)
+
+
+def test_xcom_of_a_pod_that_succeeded_is_not_lost_in_silence() -> None:
+    operator = make(cluster=Cluster(), do_xcom_push=True)
+    pod = operator.build_pod_request_obj(context(operator))
+    operator.hook.core_v1_client.pods[pod.metadata.name] = pod
+    pod.status = DONE
+    operator._event = "error"
+    with pytest.raises(AirflowException, match="Not possible to read xcom"):
+        operator.extract_xcom(pod)
+
+
 # Fault 5: requests without a timeout
 
 
@@ -1543,6 +1577,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
     (GKEPodOperator, "partial", lambda _: test_pods_of_a_mapped_task_have_a_size_by_name()),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "_write_logs", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
+    (
+        GKEPodOperator,
+        "extract_xcom",
+        lambda _: test_a_pod_that_never_started_fails_for_that_and_not_for_its_xcom(),
+    ),
     (GKEPodOperator, "cleanup", lambda _: test_a_killed_task_is_never_a_success()),
     (GKEPodOperator, "process_pod_deletion", lambda _: test_a_pod_that_is_gone_counts_as_deleted()),
     (GKEPodOperator, "execute_async", lambda _: test_a_task_that_fails_before_it_defers_leaves_no_pod()),
