@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context, XComArg
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import BaseTrigger, TriggerEvent
+    from kubernetes.client import V1ContainerStatus
     from kubernetes_asyncio.client import CoreV1Event
     from pendulum import DateTime
 
@@ -822,14 +823,14 @@ class GKEPodOperator(GKEStartPodOperator):
             return pod
 
     def _log_tail(self, pod: V1Pod) -> list[str]:
-        """The last lines of the log of a pod that didn't succeed and left no termination message."""
+        """The last lines of the log of what failed in a pod, unless it left a termination message."""
         if pod.status.phase == "Succeeded" or get_container_termination_message(pod, self.base_container_name):
             return []
         try:
             log = self.client.read_namespaced_pod_log(
                 name=pod.metadata.name,
                 namespace=pod.metadata.namespace,
-                container=self.base_container_name,
+                container=self._failed_container(pod),
                 tail_lines=_TAIL_LINES,
                 _preload_content=False,
             ).data
@@ -839,25 +840,53 @@ class GKEPodOperator(GKEStartPodOperator):
             return []
         return list(log.decode("utf-8", errors="backslashreplace").splitlines())
 
+    def _failed_container(self, pod: V1Pod) -> str:
+        """The init container that failed, else the one with the program."""
+        failed = (each.name for each in pod.status.init_container_statuses or [] if _exit_code(each))
+        return next(failed, self.base_container_name)
+
     def _failure_message(self, failure: str, pod: V1Pod, cause: BaseException | None, tail: list[str]) -> str:
         parts = [failure, self._exit_status(pod)]
         if cause is not None:
             parts.append(f"Reason: {cause}")
         if tail:
-            parts += ["Last lines of its log:", *tail]
+            container = self._failed_container(pod)
+            whose = "its log" if container == self.base_container_name else f"the log of {container}"
+            parts += [f"Last lines of {whose}:", *tail]
         return "\n".join(part for part in parts if part)
 
     def _exit_status(self, pod: V1Pod) -> str:
-        for container in pod.status.container_statuses or []:
-            if container.name == self.base_container_name and container.state.terminated:
-                ended = container.state.terminated
-                return f"Exit code {ended.exit_code}" + (f" ({ended.reason})." if ended.reason else ".")
-        return f"{pod.status.reason or 'No exit code'}: the pod is {pod.status.phase}."
+        """How the program ended or why it has not begun, and what else failed in its pod."""
+        program = f"{pod.status.reason or 'No exit code'}: the pod is {pod.status.phase}."
+        others = [
+            f"It is not scheduled: {condition.message}"
+            for condition in pod.status.conditions or []
+            if condition.type == "PodScheduled" and condition.status == "False"
+        ]
+        for container in [*(pod.status.init_container_statuses or []), *(pod.status.container_statuses or [])]:
+            ended, waiting = container.state.terminated, container.state.waiting
+            if container.name == self.base_container_name and ended:
+                program = f"Exit code {ended.exit_code}{_in_brackets(ended.reason)}."
+            elif _exit_code(container):
+                others.append(f"Container {container.name}: exit code {ended.exit_code}{_in_brackets(ended.reason)}.")
+            elif waiting and waiting.message:
+                others.append(f"Container {container.name} is waiting: {waiting.reason}: {waiting.message}")
+        return "\n".join([program, *others])
 
     @staticmethod
     def _killed_message(pod: V1Pod | None) -> str:
         name = pod.metadata.name if pod is not None else "(none yet)"
         return f"The task was killed while it waited for pod {name}. The pod was deleted."
+
+
+def _exit_code(container: V1ContainerStatus) -> int | None:
+    """Of a container that has ended."""
+    ended = container.state.terminated
+    return ended.exit_code if ended else None
+
+
+def _in_brackets(text: str | None) -> str:
+    return f" ({text})" if text else ""
 
 
 def _sized(name: str) -> V1ResourceRequirements:

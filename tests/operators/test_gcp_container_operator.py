@@ -660,6 +660,51 @@ def test_without_a_termination_message_the_end_of_the_log_is_shown() -> None:
         run(make(cluster=cluster))
 
 
+def container_status(name: str, **state: Any) -> k8s.V1ContainerStatus:
+    return k8s.V1ContainerStatus(
+        name=name, state=k8s.V1ContainerState(**state), image=IMAGE, image_id="", ready=False, restart_count=0
+    )
+
+
+def failure_of(last: k8s.V1PodStatus) -> str:
+    with pytest.raises(PodFailedError) as raised:
+        run(make(cluster=Cluster(status("Running"), last)))
+    return str(raised.value)
+
+
+def test_an_init_container_that_failed_is_named_with_its_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def read_log(_: Cluster, *, container: str, **__: Any) -> Log:
+        asked.append(container)
+        return Log(b"no such bucket\n")
+
+    monkeypatch.setattr(Cluster, "read_namespaced_pod_log", read_log)
+    failed = k8s.V1ContainerStateTerminated(exit_code=5, reason="Error")
+    init = [container_status("first", terminated=failed)]
+    base = [container_status("base", waiting=k8s.V1ContainerStateWaiting(reason="PodInitializing"))]
+    message = failure_of(k8s.V1PodStatus(phase="Failed", init_container_statuses=init, container_statuses=base))
+    assert "Container first: exit code 5 (Error)." in message
+    assert message.endswith("Last lines of the log of first:\nno such bucket")
+    assert asked == ["first"]
+
+
+def test_what_a_pod_waited_for_is_said() -> None:
+    no_node = k8s.V1PodCondition(type="PodScheduled", status="False", message="0/1 nodes are available")
+    no_secret = k8s.V1ContainerStateWaiting(reason="CreateContainerConfigError", message='secret "s" not found')
+    base = [container_status("base", waiting=no_secret)]
+    message = failure_of(k8s.V1PodStatus(phase="Failed", conditions=[no_node], container_statuses=base))
+    assert "It is not scheduled: 0/1 nodes are available" in message
+    assert 'Container base is waiting: CreateContainerConfigError: secret "s" not found' in message
+
+
+def test_a_container_beside_the_program_that_failed_is_named() -> None:
+    killed = k8s.V1ContainerStateTerminated(exit_code=137, reason="OOMKilled")
+    last = status("Failed", exit_code=0)
+    last.container_statuses.append(container_status("proxy", terminated=killed))
+    assert "Container proxy: exit code 137 (OOMKilled)." in failure_of(last)
+
+
 def test_a_failure_that_is_not_the_programs_is_named() -> None:
     cluster = Cluster(status("Running"), RuntimeError("the API server is on fire"))
     with pytest.raises(PodFailedError, match=r"the API server is on fire"):
