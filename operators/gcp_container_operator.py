@@ -619,6 +619,7 @@ class GKEPodOperator(GKEStartPodOperator):
         wrote, and the provider finds its pod by its own labels and the author's.
         """
         pod = super().build_pod_request_obj(context, dry_run=dry_run)
+        pod.metadata.name = pod.metadata.name.lstrip("-")  # nothing but a suffix, of an id like "_"
         if self.security == "default":
             _secure(pod)
         if context is not None:
@@ -626,6 +627,16 @@ class GKEPodOperator(GKEStartPodOperator):
             if self.on_kill_action != OnKillAction.KEEP_POD:
                 pod.metadata.annotations = {**pod.metadata.annotations, OWNER: str(context["ti"].id)}
         return pod
+
+    @staticmethod
+    def _get_ti_pod_labels(context: Context | None = None, include_try_number: bool = True) -> dict[str, str]:
+        """The labels by which the provider finds its pod.
+
+        Of an id in which no letter or digit is ASCII it makes a value that begins with a hyphen, and Kubernetes refuses the
+        pod (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        labels = GKEStartPodOperator._get_ti_pod_labels(context, include_try_number)
+        return {name: value.lstrip("-") for name, value in labels.items()}
 
     def get_or_create_pod(self, pod_request_obj: V1Pod, context: Context) -> V1Pod:
         """The pod of an earlier try if it still runs, from now on this try's; else a new one.

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import copy
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -312,6 +313,37 @@ def test_every_pod_says_what_it_runs_for_whatever_the_names() -> None:
     selector = operator._build_find_pod_label_selector(described)
     wanted = dict(part.split("=") for part in selector.split(",") if "!" not in part)
     assert wanted.items() <= pod.metadata.labels.items(), "the provider finds it"
+
+
+def invalid(cls: type[Any], name: str) -> list[str]:
+    """What Kubernetes refuses of the name and the labels of a pod; all ids are ``name``."""
+    operator = make(cls, cluster=Cluster(), owner=name)
+    operator.task_id = name
+    described = context(operator)
+    described["ti"].dag_id = described["ti"].run_id = described["run_id"] = name
+    described["ti"].map_index = 7
+    pod = operator.build_pod_request_obj(described)
+    assert pod.metadata.labels["map_index"] == "7"
+    selector = operator._build_find_pod_label_selector(described)
+    wanted = dict(part.split("=") for part in selector.split(",") if "!" not in part)
+    assert wanted.items() <= pod.metadata.labels.items(), "it is found"
+    values = [value for value in pod.metadata.labels.values() if not re.fullmatch(LABEL, value)]
+    return values + ([] if re.fullmatch(NAME, pod.metadata.name) else [pod.metadata.name])
+
+
+NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+LABEL = r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?"
+
+
+@pytest.mark.parametrize(
+    "name", ["日本語", "ÄÖÜ", "дата_конвейер", "_", "-.-", "a" * 250, "Ω" * 250, "group.task__1", "manual__+00:00"]
+)
+def test_names_and_labels_are_valid_whatever_the_ids(name: str) -> None:
+    assert not invalid(GKEPodOperator, name)
+
+
+def test_the_provider_still_makes_labels_that_kubernetes_refuses() -> None:
+    assert invalid(GKEStartPodOperator, "日本語")
 
 
 def test_labels_and_annotations_of_the_author_win() -> None:
@@ -1609,6 +1641,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
     (GKEPodOperator, "invoke_defer_method", lambda patch: test_a_kubernetes_connection_sends_it_to_any_cluster(patch)),
     (GKEPodOperator, "defer", lambda _: test_it_defers_with_every_option()),
     (GKEPodOperator, "build_pod_request_obj", lambda _: test_a_pod_may_do_only_what_it_needs()),
+    (
+        GKEPodOperator,
+        "_get_ti_pod_labels",
+        lambda _: test_names_and_labels_are_valid_whatever_the_ids("日本語"),
+    ),
     (
         GKEPodOperator,
         "get_or_create_pod",
