@@ -51,7 +51,7 @@ from utils.config import CONNECTIONS, QueryTasks
 from utils.constants import BIGQUERY_JOBS_KEY
 from utils.deadlines import time_left
 from utils.errors import WtmoError
-from utils.retries import passes, put_off
+from utils.retries import passes, times_put_off, waiting_out
 from utils.tags import impact_tier
 
 if TYPE_CHECKING:
@@ -219,7 +219,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     the job failed or is being cancelled, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
     is where running it again would do something else than running it once (``--append_table``, ``--noreplace``, a script).
     A task that is killed or times out cancels its jobs and deletes its temporary tables. One that fails by what passes, such as a rate limit
-    or a quota, is put off up to five times and starts new jobs in the same try (:func:`utils.retries.put_off`).
+    or a quota, is put off up to five times and starts new jobs in the same try (:func:`utils.retries.waiting_out`).
 
     Jobs have the labels ``airflow-dag``, ``airflow-task``, ``airflow-run``, ``airflow-try``, ``airflow-owner`` and
     ``airflow-tier``, as a pod has them (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
@@ -292,7 +292,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         """Submit the jobs, or find those of a try that was lost, and wait."""
         with self._leaving_nothing_running(context):
             # Nothing can be left of a try before the first. Every task would ask for it before it starts its job.
-            is_first = context["ti"].try_number == 1 and not context.get("task_reschedule_count")
+            is_first = context["ti"].try_number == 1 and not times_put_off(context)
             note = None if is_first else _Note(context).read()
             progress = self._of_lost_try(context, note)
             return self._run_stage(context, progress or _Progress(key=_key(context)))
@@ -530,13 +530,12 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     @contextlib.contextmanager
     def _leaving_nothing_running(self, context: Context) -> Generator[None]:
         # Being deferred or killed is no Exception: the jobs go on, or on_kill has cancelled them.
-        try:
-            yield
-        except Exception as error:
-            self._end(self._started, self._temporary)
-            if not self._killed:
-                put_off(self, error, context)
-            raise
+        with waiting_out(self, context, unless=lambda: self._killed):
+            try:
+                yield
+            except Exception:
+                self._end(self._started, self._temporary)
+                raise
 
     @functools.cached_property
     def _hook(self) -> BigQueryHook:
@@ -631,8 +630,7 @@ def _key(context: Context) -> str:
     """
     ti: Any = context["ti"]
     names = [str(part) for part in (ti.dag_id, ti.task_id, ti.run_id, ti.map_index, ti.try_number)]
-    put_off_before = context.get("task_reschedule_count", 0)
-    digest = hashlib.sha256(json.dumps([*names, str(ti.id), put_off_before]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps([*names, str(ti.id), times_put_off(context)]).encode()).hexdigest()[:16]
     # A job id has at most 1024 of these characters.
     dag, task, run = (re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:250] for name in names[:3])
     return f"airflow_{dag}_{task}_{run}_{ti.try_number}_{digest}"

@@ -31,6 +31,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from utils.config import CONNECTIONS, LocalCloud
 from utils.deadlines import time_left
+from utils.retries import waiting_out
 
 if TYPE_CHECKING:
     import ssl
@@ -547,6 +548,8 @@ class FivetranSyncOperator(BaseOperator):
     - A retry, also after the loss of a worker or the triggerer, goes on waiting for the sync that an earlier try started.
       If that one has succeeded meanwhile, so has the task; if it has failed, a new one is started. The first try notes
       in the task state store when the connector's last sync had ended; the note goes when the task succeeds.
+    - Where Fivetran answers 429 or 5xx for longer than a worker or the triggerer waits, the task is put off and goes on likewise
+      in the same try, up to five times (:func:`utils.retries.waiting_out`).
     - A task that is cleared starts a sync of its own: one of a try before it is somebody else's then.
     - A sync that Fivetran put off (``rescheduled``: the source allows no more calls) is started again when the time that
       Fivetran names has come, not before.
@@ -621,13 +624,17 @@ class FivetranSyncOperator(BaseOperator):
 
     def execute(self, context: Context) -> str | None:
         """Start a sync, or find the one that an earlier try started, and wait."""
+        with waiting_out(self, context):
+            return self._find_or_start(context)
+
+    def _find_or_start(self, context: Context) -> str | None:
         _check_id(self.connector_id)
         connector, note = self.hook.get_connector(self.connector_id), _Note(context)
         if note.is_about(self.connector_id):
             event = _ended(connector, note.since)
             if event and event["status"] == "succeeded":
                 self.log.info("The sync that an earlier try started has succeeded")
-                return self.execute_complete(context, event)
+                return self._finish(context, event)
             if event:
                 self.log.warning("The sync that an earlier try started has failed, a new one follows: %s", connector)
             elif connector.busy:
@@ -644,6 +651,10 @@ class FivetranSyncOperator(BaseOperator):
 
         :param mine: whether the sync waited for is this task's own.
         """
+        with waiting_out(self, context):
+            return self._finish(context, event, mine)
+
+    def _finish(self, context: Context, event: Event, mine: bool = True) -> str | None:
         if event["status"] == "error":
             raise (FivetranFinalError if event.get("final") else FivetranError)(event["message"])
         self.log.info(event["message"])
@@ -730,7 +741,7 @@ class FivetranSyncOperator(BaseOperator):
             )
         self._watch = SyncWatch(since, put_off_before, self.start_timeout, self.reschedule_wait)
         event = _watch(self.hook, self.connector_id, self._watch, self.poll_interval, self.log)
-        return self.execute_complete(context, event, mine=mine)
+        return self._finish(context, event, mine)
 
 
 _OF_THE_PROVIDER_ONLY = {
@@ -909,7 +920,9 @@ class _Note:
 
     def __init__(self, context: Context) -> None:
         self._store = context.get("task_state_store")
-        self._max_tries = context["ti"].max_tries  # the same for all retries; Airflow raises it when the task is cleared
+        self._max_tries = context[
+            "ti"
+        ].max_tries  # the same for all retries; Airflow raises it when the task is cleared
         stored = None if self._store is None else self._store.get(_STATE_KEY)
         self._content: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
 

@@ -54,10 +54,12 @@ from urllib3.exceptions import HTTPError
 from utils.config import CONNECTIONS, GKE
 from utils.labels import label_value
 from utils.pod_sizes import pod_size
+from utils.retries import times_put_off, waiting_out
 from utils.tags import impact_tier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractContextManager
     from datetime import timedelta
 
     from airflow.sdk import Context, XComArg
@@ -401,7 +403,9 @@ class GKEPodOperator(GKEStartPodOperator):
 
     A pod that succeeded is deleted; one that failed is kept for debugging; one that is still active when its task
     ends, for whatever reason, is deleted. If the worker or the triggerer is lost while the pod runs, the next try
-    goes on with the same pod.
+    goes on with the same pod. What passes, such as an eviction or a registry that does not answer, puts the task off and
+    makes a new pod in the same try, up to five times; not where the task has no retries, as its program would run twice
+    (:func:`utils.retries.waiting_out`).
 
     The program finds out what runs it in the environment variables ``AIRFLOW_CTX_DAG_ID``, ``AIRFLOW_CTX_TASK_ID``,
     ``AIRFLOW_CTX_DAG_RUN_ID``, ``AIRFLOW_CTX_TRY_NUMBER``, ``AIRFLOW_CTX_DAG_OWNER`` and, where the DAG has an impact
@@ -645,7 +649,7 @@ class GKEPodOperator(GKEStartPodOperator):
         which is cleared while it runs fails. And it deletes a pod of a lost try that has succeeded meanwhile, makes a new
         one, looks for it and fails, since it finds two (no upstream issue found; cncf-kubernetes 10.25.0).
         """
-        is_retry = self.durable and context["ti"].try_number > 1
+        is_retry = self.durable and (context["ti"].try_number > 1 or times_put_off(context) > 0)
         if is_retry:
             self._set_deleted_aside(pod_request_obj, context)
         pod = super().get_or_create_pod(pod_request_obj, context)
@@ -696,6 +700,15 @@ class GKEPodOperator(GKEStartPodOperator):
 
     # How it ends
 
+    def execute(self, context: Context) -> Any:
+        """Run the pod, and wait for it."""
+        with self._waiting_out(context):
+            return super().execute(context)
+
+    def _waiting_out(self, context: Context) -> AbstractContextManager[None]:
+        # Without retries its program may not run twice.
+        return waiting_out(self, context, unless=lambda: self._killed or not self.retries)
+
     def execute_async(self, context: Context) -> None:
         """Create the pod and wait in the triggerer; what fails in between leaves no pod.
 
@@ -724,7 +737,8 @@ class GKEPodOperator(GKEStartPodOperator):
         issue found; cncf-kubernetes 10.25.0): then what is there is read, and nothing is waited for.
         """
         self._event = event["status"]
-        return super().trigger_reentry(context, event)
+        with self._waiting_out(context):
+            return super().trigger_reentry(context, event)
 
     def _write_logs(self, pod: V1Pod, follow: bool = False, since_time: DateTime | None = None) -> None:
         super()._write_logs(pod, follow=follow and self._event != "timeout", since_time=since_time)

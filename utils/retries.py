@@ -6,8 +6,9 @@ in the worker when a task has failed, also one that had been deferred, with the 
 
 - A policy **cannot exceed ``retries``**: "retry" sets the delay before the next try, and does not give one more.
 - A task can put itself off, as a sensor does, and then runs again in the same try, also with ``retries=0``. It has to know what it had
-  begun, so it is for operators of ours: native queries do (:func:`put_off`), up to five times a try. Of any other task a fault of this
-  table uses up one of its own retries, and without any left it fails.
+  begun, so it is for operators of ours: pods, native queries and Fivetran's syncs do (:func:`waiting_out`), up to five times a try. A pod's
+  program may have done a part of its work, so the pod of a task with ``retries=0`` is not run again. Of any other task a fault of
+  this table uses up one of its own retries, and without any left it fails.
 - "fail" ends the task at once, whatever ``retries`` says. A failed check in SQL (``ERROR()``) is an invalid query too.
 - ``AirflowFailException`` and a sensor's time-out always fail at once, and a task whose process was killed is retried by
   the scheduler: the policy is not asked.
@@ -21,6 +22,7 @@ failure is an ``AirflowException`` with a text.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import re
 from dataclasses import dataclass
@@ -29,10 +31,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow.sdk import RetryAction, RetryDecision, RetryPolicy
-from airflow.sdk.exceptions import AirflowException, AirflowRescheduleException
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from airflow.sdk import BaseOperator, Context
 
@@ -235,26 +242,39 @@ def passes(reason: str) -> bool:
     return any(reason in rule.reasons for rule in RULES if rule.action is RetryAction.RETRY)
 
 
-def put_off(task: BaseOperator, error: BaseException, context: Context) -> None:
-    """Let a task run again in the same try, later, if its error may pass and the try was not put off too often.
+def times_put_off(context: Context) -> int:
+    """How often this try was put off."""
+    return context.get("task_reschedule_count", 0)
 
-    Does nothing for a task whose policy is not that of this table. What the task has begun must have ended, and its next
-    ``execute()`` must begin anew: ``context["task_reschedule_count"]`` is one more then.
 
+@contextlib.contextmanager
+def waiting_out(task: BaseOperator, context: Context, *, unless: Callable[[], bool] = lambda: False) -> Generator[None]:
+    """Within the block, an error that may pass puts the task off: it runs again in the same try, later, from ``execute()`` on.
+
+    Not where the try was put off :data:`PUT_OFF` times, for an error that ends a task at once, or for a task whose policy is not
+    that of this table. What the task has begun must have ended by then, or be found again by its next ``execute()``, for which
+    :func:`times_put_off` says one more.
+
+    :param unless: asked when there is an error; True: it is left as it is. Default: never.
     :raises AirflowRescheduleException: the task is to be put off.
     """
-    policy, count = task.retry_policy, context.get("task_reschedule_count", 0)
-    if not isinstance(policy, FaultRetryPolicy) or count >= PUT_OFF:
-        return
-    decision = policy.evaluate(error, count + 1, 0)
-    if decision.action is not RetryAction.RETRY or decision.retry_delay is None:
-        return
-    log.warning(
-        "Put off for %s, %d of %d times (%s). It uses up no retry: %s",
-        decision.retry_delay,
-        count + 1,
-        PUT_OFF,
-        decision.reason,
-        error,
-    )
-    raise AirflowRescheduleException(datetime.now(UTC) + decision.retry_delay) from error
+    try:
+        yield
+    except (AirflowFailException, AirflowSkipException):
+        raise
+    except Exception as error:
+        policy, count = task.retry_policy, times_put_off(context)
+        if unless() or not isinstance(policy, FaultRetryPolicy) or count >= PUT_OFF:
+            raise
+        decision = policy.evaluate(error, count + 1, 0)
+        if decision.action is not RetryAction.RETRY or decision.retry_delay is None:
+            raise
+        log.warning(
+            "Put off for %s, %d of %d times (%s). It uses up no retry: %s",
+            decision.retry_delay,
+            count + 1,
+            PUT_OFF,
+            decision.reason,
+            error,
+        )
+        raise AirflowRescheduleException(datetime.now(UTC) + decision.retry_delay) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 from aiohttp import web
 from airflow.sdk.exceptions import (
     AirflowFailException,
+    AirflowRescheduleException,
     AirflowSensorTimeout,
     AirflowSkipException,
     AirflowTaskTimeout,
@@ -43,6 +45,7 @@ from operators.fivetran import (
     SyncWatch,
     _Note,
 )
+from utils.retries import FaultRetryPolicy
 from wtmo.local.services.connectors import Connector, Declaration
 from wtmo.local.services.fivetran import Fivetran
 
@@ -317,6 +320,41 @@ def test_server_errors_end_the_try_after_the_last_attempt(serve: Any) -> None:
     assert len(server.requests) == 3
 
 
+PATIENT: dict[str, Any] = {"retries": 0, "retry_policy": FaultRetryPolicy()}
+
+
+@BOTH_MODES
+def test_an_answer_that_passes_puts_the_task_off(serve: Any, deferrable: bool) -> None:
+    """Until Fivetran's time has come, without a retry of its own."""
+    server = serve(limited={"faults": [{"method": "POST", "status": 429, "times": 1, "retry_after": 1800}]})
+    task, store, before = sync("limited", deferrable=deferrable, **PATIENT), Store(), datetime.now(UTC)
+    with pytest.raises(AirflowRescheduleException) as off:
+        run(task, make_context(store))
+    assert timedelta(seconds=1800) <= off.value.reschedule_date - before < timedelta(seconds=1830)
+    assert run(task, make_context(store, task_reschedule_count=1))[0]
+    assert len(server.starts("limited")) == 2
+
+
+def test_a_task_that_is_put_off_while_it_waits_goes_on_with_its_sync(serve: Any) -> None:
+    server = serve(slow={"sync_seconds": 1}, down={"faults": [{"status": 503, "times": 9}]})
+    task, store = sync("slow", **PATIENT), Store()
+    with pytest.raises(TaskDeferred):
+        task.execute(make_context(store))
+    down = first_event(
+        FivetranSyncTrigger(**WAITING | {"connector_id": "down", "hook": QUICK | {"request_attempts": 1}})
+    )
+    with pytest.raises(AirflowRescheduleException):
+        task.execute_complete(make_context(store), down)
+    assert run(task, make_context(store, task_reschedule_count=1))[0]
+    assert len(server.starts("slow")) == 1
+
+
+def test_what_is_final_puts_nothing_off() -> None:
+    event: Any = {"status": "error", "message": "GET /: Fivetran answered 503: gone", "final": True}
+    with pytest.raises(FivetranFinalError):
+        sync("any", **PATIENT).execute_complete(make_context(), event)
+
+
 @pytest.mark.parametrize("status", [400, 401, 403])
 def test_client_errors_fail_at_once(serve: Any, status: int) -> None:
     server = serve(denied={"faults": [{"status": status, "times": 99}]})
@@ -439,7 +477,10 @@ def test_retry_takes_the_success_of_a_connector_that_was_paused_afterwards(serve
 
 def test_retry_leaves_the_connector_of_its_running_sync_alone(serve: Any) -> None:
     """Setup tests of a broken connector are for what comes before a sync: only the sync ends that state."""
-    server, store = serve(broken={"setup_state": "broken", "setup_test": "passed_still_broken", "sync_seconds": 1}), Store()
+    server, store = (
+        serve(broken={"setup_state": "broken", "setup_test": "passed_still_broken", "sync_seconds": 1}),
+        Store(),
+    )
     for _ in range(2):
         with pytest.raises(TaskDeferred):
             sync("broken").execute(make_context(store))
@@ -1095,6 +1136,12 @@ WORKER, WAITS = {"deferrable": False}, {"deferrable": True}
 # What is changed, to what, and the test that sees it. Of those that ours corrects in the provider, in its own way.
 MUTATIONS: list[tuple[Any, str, Any, Callable[..., object]]] = [
     (FivetranSyncOperator, "execute", DELETED, lambda f: test_starts_one_sync_and_waits_for_it(f.serve, **WAITS)),
+    (
+        fivetran,
+        "waiting_out",
+        lambda *_: contextlib.nullcontext(),
+        lambda f: test_an_answer_that_passes_puts_the_task_off(f.serve, **WORKER),
+    ),
     (
         FivetranSyncOperator,
         "on_kill",

@@ -36,7 +36,13 @@ from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEK
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    AirflowTaskTimeout,
+    TaskDeferred,
+)
 from airflow.sdk.execution_time.task_runner import _run_execute_callable
 from airflow.serialization.serialized_objects import DagSerialization
 from kubernetes.client import ApiException, V1Pod, V1ResourceRequirements
@@ -58,6 +64,7 @@ from operators.gcp_container_operator import (
 )
 from utils.images import image
 from utils.labels import label_value
+from utils.retries import FaultRetryPolicy
 from utils.tags import Tag
 from wtmo.local.tls import ensure_certificate
 
@@ -937,6 +944,61 @@ def test_the_provider_still_waits_for_the_sidecar_of_an_evicted_pod(monkeypatch:
     assert isinstance(raised.value.__context__, StillWaiting)
 
 
+# What passes
+
+
+def put_off(cluster: Cluster, *, deferred: bool = False, killed: bool = False, **options: Any) -> BaseException:
+    """How a task ends whose pod is evicted."""
+    task = {"retries": 1, "retry_policy": FaultRetryPolicy(), "get_logs": True} | options
+    operator = make(cluster=cluster, **task)
+    now = context(operator)
+    pod = operator.get_or_create_pod(operator.build_pod_request_obj(now), now)
+    cluster.script = [EVICTED]
+    operator._killed = killed
+    with pytest.raises((AirflowException, AirflowRescheduleException)) as raised:
+        if deferred:
+            event = {"status": "failed", "name": pod.metadata.name, "namespace": "default", "message": "it failed"}
+            operator.trigger_reentry(now, event)
+        else:
+            operator.execute(now)
+    return raised.value
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+def test_an_evicted_pod_puts_its_task_off(deferred: bool) -> None:
+    cluster = Cluster()
+    before = datetime.now(UTC)
+    off = put_off(cluster, deferred=deferred)
+    assert isinstance(off, AirflowRescheduleException)
+    assert timedelta(minutes=1) <= off.reschedule_date - before < timedelta(minutes=2)
+    assert isinstance(off.__cause__, PodFailedError)
+    assert cluster.calls == ["create"], "the failed pod is kept"
+    again = make(cluster=cluster)
+    cluster.script = [status("Succeeded", exit_code=0)]
+    now = context(again)
+    now["task_reschedule_count"] = 1
+    again.execute(now)
+    assert cluster.calls == ["create", "create", "delete"]
+
+
+@pytest.mark.parametrize("deferred", [False, True])
+@pytest.mark.parametrize("task", [{"retries": 0}, {"retry_policy": None}, {"killed": True}], ids=str)
+def test_a_program_that_may_not_run_twice_is_not_put_off(task: dict[str, Any], deferred: bool) -> None:
+    assert isinstance(put_off(Cluster(), deferred=deferred, **task), PodFailedError)
+
+
+def test_a_task_that_was_put_off_does_not_go_on_with_a_pod_that_is_being_deleted() -> None:
+    cluster = Cluster()
+    lost(cluster)
+    cluster.delete_namespaced_pod(cluster.pod.metadata.name, "default")
+    operator = make(cluster=cluster)
+    now = context(operator)
+    now["ti"].try_number, now["task_reschedule_count"] = 1, 1
+    pod = operator.get_or_create_pod(operator.build_pod_request_obj(now), now)
+    assert cluster.calls == ["create", "delete", "create"]
+    assert pod.metadata.deletion_timestamp is None
+
+
 # Fault 1: SIGTERM while the pod runs
 
 
@@ -1658,6 +1720,8 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
     ),
     (GKEPodOperator, "partial", lambda _: test_pods_of_a_mapped_task_have_a_size_by_name()),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
+    (GKEPodOperator, "execute", lambda _: test_an_evicted_pod_puts_its_task_off(deferred=False)),
+    (GKEPodOperator, "trigger_reentry", lambda _: test_an_evicted_pod_puts_its_task_off(deferred=True)),
     (GKEPodOperator, "_write_logs", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (
         GKEPodOperator,
