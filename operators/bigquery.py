@@ -67,6 +67,8 @@ CANCEL_RETRY = bigquery.DEFAULT_RETRY.with_timeout(20)
 POLLS_UNANSWERED = 30
 """Polls in a row that may fail before the triggerer hands the task back to a worker, which asks once more."""
 LONGEST_POLL = 60.0
+FOUND_BY_ID = {"US", "EU"}
+"""Where BigQuery finds a job by its id alone. Elsewhere it wants the location too."""
 CANCELLED = "stopped"
 """BigQuery's reason for the end of a job that somebody cancelled. Until that end a job does not show it."""
 CANCEL_PATIENCE = 2.0
@@ -330,7 +332,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         progress.temporary = self._temporary = list(plan.temporary)
         queries = plan.stages[progress.stage]
         if progress.stage == 0:
-            _Note(context).write(progress.key, plan, self.location)
+            _Note(context).write(progress.key, plan, self._location)
         labels = self._labels(context["ti"])
         started: list[bigquery.QueryJob] = []
         for query in queries:
@@ -347,6 +349,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             started.append(job)
             progress.started.append(_ref(query, job))
             self._show_link(context, job)
+        if elsewhere := {job.location for job in started} - {self._location} - FOUND_BY_ID:
+            _Note(context).write(progress.key, plan, elsewhere.pop())
         return self._wait(context, progress, started)
 
     def _wait(self, context: Context, progress: _Progress, jobs: list[bigquery.QueryJob]) -> dict[str, Any]:
@@ -443,7 +447,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         self.log.info("Running %s in %s%s\n%s", query.title, query.project, into, query.sql)
         for parameter in config.query_parameters:
             self.log.info("  parameter %s", parameter.to_api_repr())
-        ref = JobRef(project=query.project, location=self.location, job_id=job_id, title=query.title)
+        ref = JobRef(project=query.project, location=self._location, job_id=job_id, title=query.title)
         self._started.append(ref)  # before it is sent, so that it can be cancelled at any moment
         client = self._client(query.project)
         try:
@@ -543,11 +547,15 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             gcp_conn_id=self.gcp_conn_id, impersonation_chain=self.impersonation_chain, use_legacy_sql=False
         )
 
+    @property
+    def _location(self) -> str | None:
+        """Where jobs are to run; None: BigQuery goes by the tables."""
+        return self.location or self._hook.location
+
     def _client(self, project: str) -> bigquery.Client:
         """One a project: each has connections of its own, and the first request of each sets one up."""
         if project not in self._clients:
-            location = self.location or self._hook.location
-            self._clients[project] = self._hook.get_client(project_id=project, location=location)
+            self._clients[project] = self._hook.get_client(project_id=project, location=self._location)
         return self._clients[project]
 
     @staticmethod
@@ -601,7 +609,7 @@ class _Note:
         return None if self._store is None else self._store.get(BIGQUERY_JOBS_KEY)
 
     def write(self, key: str, plan: plans.Plan, location: str | None) -> None:
-        """Before anything is sent to BigQuery."""
+        """Before anything is sent to BigQuery; once more where it is known only then where the jobs are."""
         if self._store is not None:
             jobs = [
                 JobRef(project=query.project, location=location, job_id=_job_id(key, query), title=query.title)

@@ -41,6 +41,7 @@ from operators.bigquery import BigQueryJobError, BigQueryJobsTrigger, BigQueryRu
 from operators.gcp_container_operator import GKEPodOperator
 from utils.bqetl.flags import TEMPORARY_DATASET
 from utils.config import ROOT
+from utils.constants import BIGQUERY_JOBS_KEY
 from utils.labels import label_value
 from utils.retries import PUT_OFF, FaultRetryPolicy, rule_of
 from utils.tags import Tag
@@ -705,6 +706,32 @@ def test_a_retry_after_a_lost_worker_goes_on_with_the_running_job(warehouse: War
     assert [job["job_id"] for job in retry.trigger.jobs] == [job["job_id"] for job in deferred.trigger.jobs]
     assert len(warehouse.jobs("task")) == 1
     asyncio.run(rebuilt(retry.trigger).on_kill())
+
+
+@pytest.mark.parametrize("who_says", ["task", "connection", "BigQuery"])
+def test_a_lost_job_is_looked_for_where_it_is(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, who_says: str
+) -> None:
+    """Outside of the US and the EU BigQuery does not find a job by its id alone."""
+    where = "us-west1"
+    extra = {"project": PROJECT, "is_anonymous": True} | ({"location": where} if who_says == "connection" else {})
+    connection = {"conn_type": "google_cloud_platform", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_SHARED_PROD", json.dumps(connection))
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    first = Try(warehouse, query(warehouse, folder, LONG), location=where if who_says == "task" else None)
+    submit = bigquery.Client.query
+
+    def by_its_tables(self: bigquery.Client, sql: str, config: bigquery.QueryJobConfig, **keywords: Any) -> Any:
+        (noted,) = first.store[BIGQUERY_JOBS_KEY]["jobs"]
+        assert noted["location"] == (None if who_says == "BigQuery" else where)
+        return submit(self, sql, config, **keywords | {"location": where})
+
+    monkeypatch.setattr(bigquery.Client, "query", by_its_tables)
+    first.start()
+    (noted,) = first.store[BIGQUERY_JOBS_KEY]["jobs"]
+    assert noted["location"] == where
+    first.task.on_kill()
+    assert ended(warehouse)
 
 
 def test_a_retry_with_other_sql_cancels_the_running_job_and_starts_its_own(warehouse: Warehouse) -> None:
