@@ -227,7 +227,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     ``airflow-tier``, as a pod has them (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
     ``slot_ms`` and ``rows_written`` (None where none is counted), over all jobs of the try.
 
-    Other than the pod's program it shows no rows of a query without a destination.
+    Other than the pod's program it shows no rows of a query without a destination, and starts all parts of a multipart query at once,
+    whatever ``--parallelism`` says.
 
     :param arguments: the command line, as the image takes it: ``["query", "--destination_table=t_v1", .., <file>]``,
         ``["script/bqetl", "query", "run-multipart", ..]`` or ``["script/bqetl", "check", "run", ..]``. ``--dry_run``
@@ -405,7 +406,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             for_good = [failure for failure in progress.failures if not passes(failure["reason"])]
             raise BigQueryJobError(heading + text, for_good or progress.failures)
         if plan.checks:
-            self.log.info("All of %s passed", plan.checks)
+            is_dry = plan.stages[0][0].config.dry_run
+            self.log.info("The SQL of all %s is valid (dry run)" if is_dry else "All of %s passed", plan.checks)
         if plan.destination and plan.describes:
             self.log.info(bqetl_jobs.put_descriptions_back(client, plan.destination, plan.folder, retry=RETRY))
         return progress.total

@@ -522,6 +522,16 @@ def test_checks_that_hold_pass(warehouse: Warehouse) -> None:
     assert green.deferrals == 1, "checks run side by side"
 
 
+def test_checks_of_a_dry_run_are_not_said_to_have_passed(
+    warehouse: Warehouse, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = warehouse.write("t_v1", {"checks.sql": "#fail\nSELECT ERROR('it would fail')"})
+    assert Try(warehouse, ["script/bqetl", "check", "run", "--dry_run", folder]).run()["jobs"] == []
+    log = capsys.readouterr().out
+    assert "The SQL of all 1 checks" in log
+    assert "passed" not in log
+
+
 @pytest.mark.parametrize(
     ("files", "says"),
     [
