@@ -18,14 +18,16 @@ import contextlib
 import random
 import re
 import sys
+import threading
 import time
-from functools import cached_property
+from concurrent.futures import Future
+from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.kube_client import _TimeoutAsyncK8sApiClient, _TimeoutK8sApiClient
-from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import KubernetesApiException
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import API_TIMEOUT, KubernetesApiException
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.container import (
     container_is_succeeded,
@@ -48,6 +50,7 @@ from kubernetes.client import (
     V1SeccompProfile,
     V1SecurityContext,
 )
+from kubernetes.stream.ws_client import WSClient
 from kubernetes_asyncio.client import ApiException as AsyncApiException
 from urllib3.exceptions import HTTPError
 
@@ -112,7 +115,8 @@ class GKEPodClient(_TimeoutK8sApiClient):
 
     A command in a pod (exec, by which XCom is read) that is refused at its handshake is reported with its HTTP status,
     so that the provider tries again where that makes sense: the client stumbles over the answer's missing body and
-    raises an AttributeError, which fails the task (kubernetes client 36.0).
+    raises an AttributeError, which fails the task. And the client waits for ever for a handshake or an end of the command
+    that doesn't come, whatever timeout it is given (kubernetes client 36.0): here each gets a minute.
 
     :param credentials: Google's, to which the configuration's token belongs.
     """
@@ -132,15 +136,56 @@ class GKEPodClient(_TimeoutK8sApiClient):
         return self._call(*args, **kwargs)
 
     def _call(self, *args: Any, **kwargs: Any) -> Any:
+        call = partial(super().call_api, *args, **kwargs)
+        if not isinstance(vars(self).get("request"), partial):
+            return call()
+        # A command: kubernetes.stream has put another function in the place of the method.
         try:
-            return super().call_api(*args, **kwargs)
+            command = _within(API_TIMEOUT, call)
         except AttributeError as error:
             refused = error.__context__
             if not isinstance(refused, ApiException):
                 raise
-            if status := _HANDSHAKE.search(refused.reason or ""):
-                refused.status = int(status[1])
+            status = _HANDSHAKE.search(refused.reason or "")
+            refused.status = int(status[1]) if status else HTTPStatus.SERVICE_UNAVAILABLE
             raise refused from None
+        return _limit(command, API_TIMEOUT) if isinstance(command, WSClient) else command
+
+
+def _within(seconds: float, call: Callable[[], Any]) -> Any:
+    """What a call returns or raises; a call that takes longer is left alone."""
+    answer: Future[Any] = Future()
+
+    def run() -> None:
+        try:
+            answer.set_result(call())
+        except BaseException as error:  # for whoever waits
+            answer.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return answer.result(seconds)
+    except TimeoutError:
+        raise _timed_out(seconds) from None
+
+
+def _limit(command: WSClient, seconds: float) -> WSClient:
+    """Have whoever waits for the end of a command wait for so long at most."""
+    end = time.monotonic() + seconds
+    is_open, update = command.is_open, command.update
+
+    def is_open_in_time() -> bool:
+        if is_open() and time.monotonic() > end:
+            raise _timed_out(seconds)
+        return bool(is_open())
+
+    command.is_open = is_open_in_time
+    command.update = lambda timeout=0: update(seconds if timeout is None else timeout)
+    return command
+
+
+def _timed_out(seconds: float) -> ApiException:
+    return ApiException(HTTPStatus.GATEWAY_TIMEOUT, f"the cluster did not answer a command within {seconds:g} s")
 
 
 class GKEPodHook(GKEKubernetesHook):

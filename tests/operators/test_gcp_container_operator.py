@@ -15,6 +15,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -47,6 +48,7 @@ from airflow.sdk.execution_time.task_runner import _run_execute_callable
 from airflow.serialization.serialized_objects import DagSerialization
 from kubernetes.client import ApiException, V1Pod, V1ResourceRequirements
 from kubernetes.client import models as k8s
+from kubernetes.stream.ws_client import WSClient
 from urllib3.exceptions import ReadTimeoutError
 
 from operators import gcp_container_operator
@@ -1539,21 +1541,87 @@ def test_the_provider_still_gives_up_on_a_refused_token(monkeypatch: pytest.Monk
         read_with(GKEKubernetesHook, monkeypatch, refusal(), "pod")
 
 
-HANDSHAKE = ApiException(status=0, reason="Handshake status 429 Too Many Requests -+-+- {}")
-"""What the websocket client raises; there is no body."""
+def command(cls: type[Any], client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run a command in a pod, with ``client`` in the place of the websocket client."""
+    hook = cls(cluster_url="https://cluster.example", ssl_ca_cert="Y2E=", gcp_conn_id="google_cloud_airflow_gke")
+    monkeypatch.setattr(hook, "get_credentials", lambda: CREDENTIALS)
+    monkeypatch.setattr(kubernetes.stream.ws_client, "WSClient", client)
+    api = kubernetes.client.CoreV1Api(hook.get_conn())
+    exec_ = api.connect_get_namespaced_pod_exec
+    return kubernetes.stream.stream(exec_, "name", "default", command=["sh"], _preload_content=False)
 
 
+def refused(reason: str) -> Callable[..., Any]:
+    def client(*_: Any, **__: Any) -> Any:
+        raise OSError(reason)
+
+    return client
+
+
+@pytest.mark.parametrize(
+    ("reason", "status_code"), [("Handshake status 429 Too Many Requests -+-+- {}", 429), ("Connection refused", 503)]
+)
 @pytest.mark.usefixtures("google")
-def test_a_refused_command_has_a_status(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_command_has_a_status(reason: str, status_code: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiException) as raised:
-        read_with(GKEPodHook, monkeypatch, HANDSHAKE)
-    assert raised.value.status == 429
+        command(GKEPodHook, refused(reason), monkeypatch)
+    assert raised.value.status == status_code
 
 
 @pytest.mark.usefixtures("google")
 def test_the_client_still_stumbles_over_a_refused_command(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(AttributeError, match="decode"):
-        read_with(GKEKubernetesHook, monkeypatch, HANDSHAKE)
+        command(GKEKubernetesHook, refused("Handshake status 429"), monkeypatch)
+
+
+class Command(WSClient):
+    """One that never ends, as far as it is looked at."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        self._connected = True
+        self.looks: list[float | None] = []
+
+    def update(self, timeout: float | None = 0) -> None:
+        self.looks.append(timeout)
+        if timeout is None or len(self.looks) > 3:
+            raise StillWaiting
+
+
+@pytest.mark.usefixtures("google")
+def test_a_command_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = command(GKEPodHook, Command, monkeypatch)
+    with pytest.raises(StillWaiting):
+        running.run_forever()
+    assert running.looks == [60, 60, 60, 60]
+    later = time.monotonic() + 61
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    for wait in (running.is_open, running.run_forever):
+        with pytest.raises(ApiException) as raised:
+            wait()
+        assert raised.value.status == 504
+    ended = command(GKEPodHook, Command, monkeypatch)
+    ended._connected = False
+    ended.run_forever()
+
+
+@pytest.mark.usefixtures("google")
+def test_the_client_still_waits_for_a_command_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = command(GKEKubernetesHook, Command, monkeypatch)
+    with pytest.raises(StillWaiting):
+        running.run_forever()
+    assert running.looks == [None]
+
+
+@pytest.mark.usefixtures("google")
+def test_a_handshake_that_is_not_answered_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gcp_container_operator, "API_TIMEOUT", 0.01)
+    answer = threading.Event()
+    try:
+        with pytest.raises(ApiException) as raised:
+            command(GKEPodHook, lambda *_, **__: answer.wait(20), monkeypatch)
+    finally:
+        answer.set()
+    assert raised.value.status == 504
 
 
 def test_the_trigger_is_what_the_provider_expects() -> None:
