@@ -38,7 +38,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, 
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
-from airflow.sdk import BaseHook
+from airflow.sdk import DAG, BaseHook
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout
 from kubernetes.client import (
     ApiException,
@@ -93,6 +93,8 @@ _clusters: dict[tuple[Any, ...], tuple[str, str]] = {}
 """Address and CA of each cluster that this process has looked up."""
 
 _SECURITY_OPTIONS = {"security_context", "container_security_context", "automount_service_account_token"}
+_FOLLOWED_LOG = ("container_logs", "log_formatter")
+"""Options of a log that the task follows; the log of a deferred task is read at its end, that of the program alone."""
 _VARIABLES = {
     "dag": "AIRFLOW_CTX_DAG_ID",
     "task": "AIRFLOW_CTX_TASK_ID",
@@ -542,6 +544,13 @@ class GKEPodOperator(GKEStartPodOperator):
             raise TypeError(f"{', '.join(own)}: say security='relaxed' to set this yourself.")
         if deferrable and kwargs.get("init_container_logs"):
             raise TypeError("init_container_logs does nothing when deferrable (apache/airflow#72504). Leave one out.")
+        if deferrable and (idle := sorted(name for name in _FOLLOWED_LOG if kwargs.get(name))):
+            raise TypeError(f"{', '.join(idle)}: does nothing when deferrable. Leave it out, or give deferrable=False.")
+        if "progress_callback" in kwargs:
+            # The provider still takes it, and never calls it.
+            raise TypeError("progress_callback does nothing. Give callbacks=.")
+        if "kubernetes_conn_id" in kwargs:
+            raise TypeError("kubernetes_conn_id does nothing. Give gcp_conn_id=, of a connection of either type.")
         if not deferrable and kwargs.get("logging_interval") is not None:
             raise TypeError("logging_interval does nothing unless deferrable. Leave it out, or give deferrable=True.")
         if kwargs.get("random_name_suffix") is False and on_finish_action != "delete_pod":
@@ -580,12 +589,13 @@ class GKEPodOperator(GKEStartPodOperator):
     def partial(cls, *, resources: str | None = None, **kwargs: Any) -> OperatorPartial:
         """What all instances of a mapped task have alike, by the parameters of the class.
 
+        Airflow makes the instances when the task runs; what the class refuses is refused here, when the DAG is parsed.
         A size by name is spelled out here: Airflow takes ``resources`` of a mapped task for a parameter of its own, and can't read
         the DAG back that it has serialized (no upstream issue found; Airflow 3.3.2).
         """
+        alone = DAG("alone", schedule=None, auto_register=False)
+        cls(resources=resources, **{"image": "none", **kwargs, "dag": alone, "task_group": alone.task_group})
         if resources is not None:
-            if "container_resources" in kwargs:
-                raise TypeError("Give resources= (a size by name) or container_resources=, not both.")
             kwargs["container_resources"] = _sized(resources)
         mapped: OperatorPartial = super().partial(**kwargs)
         return mapped

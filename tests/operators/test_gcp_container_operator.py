@@ -36,7 +36,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
-from airflow.sdk import DAG
+from airflow.sdk import DAG, TaskGroup
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowRescheduleException,
@@ -442,13 +442,32 @@ def test_durable_under_both_its_names(given: dict[str, bool], expected: bool, re
         ({"automount_service_account_token": True}, "say security='relaxed'"),
         ({"security_context": {"runAsUser": 0}}, "say security='relaxed'"),
         ({"init_container_logs": True}, "72504"),
+        ({"container_logs": ["proxy"]}, "container_logs: does nothing when deferrable"),
+        ({"log_formatter": str, "container_logs": True}, "container_logs, log_formatter: does nothing when deferrable"),
         ({"deferrable": False, "logging_interval": 10}, "does nothing unless deferrable"),
         ({"random_name_suffix": False}, "on_finish_action='delete_pod'"),
+        ({"progress_callback": print}, "Give callbacks="),
+        ({"kubernetes_conn_id": "another"}, "Give gcp_conn_id="),
+        ({"arguments": "--date 2026-06-01"}, "a list of words"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         GKEPodOperator(task_id="t", image=IMAGE, **given)
+    with pytest.raises(TypeError, match=message):
+        GKEPodOperator.partial(task_id="t", image=IMAGE, **given)
+
+
+def test_options_of_a_followed_log_are_taken_where_it_is_followed() -> None:
+    operator = GKEPodOperator(task_id="t", image=IMAGE, deferrable=False, container_logs=["proxy"], log_formatter=str)
+    assert operator.container_logs == ["proxy"]
+
+
+def test_what_is_looked_at_of_a_mapped_task_is_no_task_of_its_dag() -> None:
+    with DAG("some_dag", schedule=None) as dag, TaskGroup("group"):
+        GKEPodOperator.partial(task_id="one").expand_kwargs([{"image": IMAGE, "resources": "small"}])
+    assert dag.task_ids == ["group.one"]
+    assert list(dag.task_group_dict["group"].children) == ["group.one"]
 
 
 def test_unknown_size_is_refused() -> None:
