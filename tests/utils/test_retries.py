@@ -16,7 +16,12 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import (
 from airflow.providers.common.compat.sdk import AirflowException
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, ExceptionRetryPolicy, RetryAction
-from airflow.sdk.exceptions import TaskDeferralError
+from airflow.sdk.exceptions import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    TaskDeferralError,
+)
 from airflow.serialization.serialized_objects import DagSerialization
 from google.api_core import exceptions as google
 from google.cloud.bigquery.job.base import _error_result_to_exception
@@ -28,7 +33,7 @@ from operators.bigquery import BigQueryJobError
 from operators.fivetran import FivetranError, _Attempts
 from operators.gcp_container_operator import PodFailedError
 from utils.defaults import default_args
-from utils.retries import LONGEST, RULES, FaultRetryPolicy, rule_of
+from utils.retries import LONGEST, PUT_OFF, RULES, FaultRetryPolicy, rule_of, waiting_out
 
 POLICY = FaultRetryPolicy()
 
@@ -213,6 +218,35 @@ def test_back_off_doubles_up_to_the_longest() -> None:
 def test_a_time_that_fivetran_names_is_waited_for(seconds: int, delay: int) -> None:
     error = fivetran(429, headers={"Retry-After": str(seconds)}, limit=7)
     assert FaultRetryPolicy().evaluate(error, 1, 2).retry_delay == timedelta(seconds=delay)
+
+
+def is_put_off(error: Exception, count: int = 0, policy: Any = POLICY) -> bool:
+    task: Any = SimpleNamespace(retry_policy=policy)
+    try:
+        with waiting_out(task, {"task_reschedule_count": count}):  # type: ignore[typeddict-item]
+            raise error
+    except AirflowRescheduleException as off:
+        return off.__cause__ is error
+    except Exception as same:
+        assert same is error
+        return False
+
+
+def test_a_try_is_put_off_for_what_passes_and_not_for_ever() -> None:
+    passing = google.TooManyRequests("x")
+    counts = (0, PUT_OFF - 1, PUT_OFF, PUT_OFF + 1)
+    assert [is_put_off(passing, count) for count in counts] == [True, True, False, False]
+    assert not is_put_off(google.Forbidden("no"))
+    assert not is_put_off(ValueError("x"))
+    assert not is_put_off(passing, policy=None)
+    assert not is_put_off(passing, policy=ExceptionRetryPolicy(rules=[]))
+
+
+@pytest.mark.parametrize("end", [AirflowFailException, AirflowSkipException])
+def test_what_ends_a_task_at_once_is_not_put_off_whatever_caused_it(end: type[Exception]) -> None:
+    error = end("for good")
+    error.__cause__ = google.TooManyRequests("x")
+    assert not is_put_off(error)
 
 
 def test_what_would_fail_again_fails_at_once() -> None:
