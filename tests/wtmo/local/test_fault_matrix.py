@@ -259,6 +259,14 @@ def test_kill_9_while_the_pod_runs(running: Platform, killed: dict[str, Any], pr
     assert task.try_number == tries
 
 
+def test_an_evicted_pod_is_made_anew_and_uses_up_no_retry(running: Platform, matrix: dict[str, Any]) -> None:
+    assert matrix, "its four slots are free by now"
+    running.start("put_off")
+    for name, task in running.finish("put_off", 120).items():
+        assert (task.state.value, task.try_number) == ("success", 1), running.log("put_off", name)
+        assert running.made()["put_off", label_value(name), "1"] == 3
+
+
 @pytest.fixture(scope="module")
 def orphaned(running: Platform, interrupted: dict[str, Any]) -> dict[str, Any]:
     """The tasks of ``orphaned``, which end or are cleared before the triggerer has begun to wait for them."""

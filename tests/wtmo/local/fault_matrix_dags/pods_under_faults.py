@@ -13,6 +13,7 @@ from utils.config import ROOT
 from utils.defaults import default_args
 from utils.gcp import bigquery_etl_query
 from utils.images import image
+from utils.retries import FaultRetryPolicy
 from utils.tags import Tag
 from wtmo.local.pods.faults import ANNOTATION
 
@@ -55,6 +56,22 @@ with DAG(
             deferrable=process == "triggerer",
             do_xcom_push=True,
             annotations={ANNOTATION: "slow-end=60"},
+            **POD,
+        )
+
+with DAG(
+    "put_off",
+    schedule=None,
+    default_args=default_args(
+        owner="data-engineering", retries=1, retry_policy=FaultRetryPolicy(longest=dt.timedelta(seconds=1))
+    ),
+    **COMMON,
+):
+    for deferrable in (False, True):
+        GKEPodOperator(
+            task_id=f"evicted_twice-{'deferrable' if deferrable else 'sync'}",
+            deferrable=deferrable,
+            annotations={ANNOTATION: "{{ 'evicted=1' if task_reschedule_count < 2 else '' }}"},
             **POD,
         )
 
