@@ -222,9 +222,13 @@ def check_parser() -> Parser:
     return parser
 
 
-def parsed(argv: Sequence[str]) -> tuple[str, argparse.Namespace] | None:
+def parsed(
+    argv: Sequence[str], *, is_python: Callable[[argparse.Namespace], bool] = lambda _: False
+) -> tuple[str, argparse.Namespace] | None:
     """Which command ``argv`` is (``query``, ``multipart`` or ``check``), and its options; None: it is another.
 
+    :param is_python: whether the check that has these options is of a table that a Python query fills. The generator gives it the
+        query's flags, and the check runner leaves them out. Default: it is not known, and they are refused.
     :raises WtmoError: naming the option that is not known.
     """
     match bqetl_command(argv):
@@ -233,5 +237,8 @@ def parsed(argv: Sequence[str]) -> tuple[str, argparse.Namespace] | None:
         case ["query", "run-multipart" | "run_multipart", *rest]:
             return "multipart", multipart_parser().parse_args(normal(rest))
         case ["check", "run", *rest]:
-            return "check", check_parser().parse_args(normal(rest))
+            options, others = check_parser().parse_known_args(normal(rest))
+            if others and not is_python(options):
+                check_parser().error(f"unrecognized arguments: {' '.join(others)}")
+            return "check", options
     return None

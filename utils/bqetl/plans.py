@@ -165,6 +165,12 @@ def plan_multipart(options: argparse.Namespace, checkout: Checkout, *, key: str)
     return Plan(stages=(tuple(parts), (join,)), folder=folder, destination=destination, temporary=tables)
 
 
+def is_python(options: argparse.Namespace, checkout: Checkout) -> bool:
+    """Whether a Python query fills the table that ``check run`` means."""
+    path = checkout.find(options.path, (CHECKS_FILE,), project=options.project_id)
+    return (path.parent / "query.py").is_file()
+
+
 def plan_checks(options: argparse.Namespace, checkout: Checkout) -> Plan:
     """``check run --marker fail|warn PATH``: a job for each statement of ``checks.sql`` that carries the marker.
 

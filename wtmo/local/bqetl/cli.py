@@ -49,7 +49,13 @@ def dispatch(argv: list[str], warehouse: Warehouse, variables: Mapping[str, str]
 
     :raises WtmoError: naming the command or option that this program does not have.
     """
-    if command := flags.parsed(argv):
+
+    def is_python(options: argparse.Namespace) -> bool:
+        from utils.bqetl import plans
+
+        return plans.is_python(options, _checkout(variables))
+
+    if command := flags.parsed(argv, is_python=is_python):
         from wtmo.local.bqetl import check, query
 
         run = {"query": query.run, "multipart": query.run_multipart, "check": check.run}[command[0]]

@@ -341,6 +341,15 @@ def test_checks_tell_good_tables_from_bad(platform: Any, checkout: Any, macro: s
     assert f"{1 if message else 0} of 1 checks marked #fail failed for {PROJECT}.checked.t_v1" in output
 
 
+def test_flags_of_a_table_s_python_query_are_left_out_of_its_checks(platform: Any, checkout: Any) -> None:
+    folder = checkout("checked.fetched_v1", {"checks.sql": "#fail\nSELECT IF(@day IS NULL, ERROR('no day'), NULL);"})
+    check = ["script/bqetl", "check", "run", folder, f"--parameter=day:DATE:{DAY}", "--date-from", DAY, "--source=a"]
+    status, output = platform.run(*check)
+    assert (status, "unrecognized arguments: --date_from 2026-06-01 --source=a" in output) == (2, True), output
+    checkout("checked.fetched_v1", {"query.py": ""})
+    assert "0 of 1 checks marked #fail failed" in platform.ok(*check)
+
+
 def test_only_the_marker_s_checks_run_and_one_that_fails_does_not_stop_the_others(platform: Any, checkout: Any) -> None:
     platform.create("checked.m_v1", [{"day": DAY, "n": 1}], NUMBERS)
     error = "SELECT ERROR('ETL Data Check Failed: {}') FROM checked.m_v1 WHERE day = @day;"
