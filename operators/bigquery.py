@@ -455,6 +455,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         try:
             job = client.query(query.sql, config, job_id=job_id, retry=RETRY, timeout=REQUEST_TIMEOUT, job_retry=None)
         except Conflict as error:
+            if found := re.search(rf":([\w-]+)\.{re.escape(job_id)}", error.message):
+                ref["location"] = found[1]
             try:
                 job = self._get(ref)
             except NotFound:

@@ -31,7 +31,7 @@ from airflow.sdk.exceptions import (
     TaskDeferred,
 )
 from airflow.sdk.module_loading import import_string
-from google.api_core.exceptions import ServiceUnavailable
+from google.api_core.exceptions import NotFound, ServiceUnavailable
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import bigquery
 
@@ -740,6 +740,30 @@ def test_a_lost_job_is_looked_for_where_it_is(
     first.start()
     (noted,) = first.store[BIGQUERY_JOBS_KEY]["jobs"]
     assert noted["location"] == where
+    first.task.on_kill()
+    assert ended(warehouse)
+
+
+def test_a_job_that_was_sent_twice_is_looked_for_where_it_is(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    first = Try(warehouse, query(warehouse, folder, LONG))
+    submit, get = bigquery.Client.query, bigquery.Client.get_job
+
+    def sent_twice(*arguments: Any, **keywords: Any) -> Any:
+        for _ in range(2):
+            submit(*arguments, **keywords | {"location": "us-west1"})
+
+    def strict(self: bigquery.Client, job_id: str, *, location: str | None, **keywords: Any) -> Any:
+        if location is None:
+            raise NotFound(f"Not found: Job {job_id}")
+        return get(self, job_id, location=location, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bigquery.Client, "query", sent_twice)
+        patch.setattr(bigquery.Client, "get_job", strict)
+        assert [job["location"] for job in first.start().trigger.jobs] == ["us-west1"]
     first.task.on_kill()
     assert ended(warehouse)
 
