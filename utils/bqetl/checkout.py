@@ -32,6 +32,7 @@ MACROS = Path(__file__).parent / "checks"
 QUERY_FILES = ("query.sql", "script.sql")
 CHECKS_FILE = "checks.sql"
 
+_NO_METRICS = "`metrics` is metric-hub, which only the image of bigquery-etl itself asks"
 _NAME = re.compile(r"(?:(?P<project>[a-z0-9-]+)\.)?(?P<dataset>\w+)\.(?P<table>\w+)")
 # Without one of these Jinja changes nothing, and most files have none.
 _JINJA = re.compile(r"\{[{%#]")
@@ -161,7 +162,7 @@ class Checkout:
         """
         files = _Files([path.parent, self.root, MACROS], within=self._homes(path))
         environment = _environment(files)
-        names = {"is_init": lambda: False, **(variables or {})}
+        names = {"is_init": lambda: False, "metrics": jinja2.StrictUndefined(hint=_NO_METRICS), **(variables or {})}
         try:
             source, _, _ = files.get_source(environment, path.name)
             if not _JINJA.search(source):

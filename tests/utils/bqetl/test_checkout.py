@@ -101,7 +101,7 @@ def test_a_query_includes_files_of_its_folder_and_of_the_checkout(checkout: Chec
     [
         ("SELECT\n  {{ nothing }}", "query.sql:2: 'nothing' is undefined"),
         ("SELECT\n{% if %}", "query.sql:2: Expected an expression"),
-        ("SELECT\n\n{{ metrics.source('a') }}", "query.sql:3: 'metrics' is undefined"),
+        ("SELECT\n\n{{ metrics.source('a') }}", "query.sql:3: `metrics` is metric-hub, which only the image"),
         ("{% include 'gone.sql' %}", "query.sql: the file it includes does not exist: gone.sql"),
     ],
 )
