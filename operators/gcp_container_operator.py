@@ -776,6 +776,14 @@ class GKEPodOperator(GKEStartPodOperator):
             self.process_pod_deletion(self.pod or self.pod_request_obj, reraise=False)
             raise
 
+    def on_kill(self) -> None:
+        """Delete the pod, also one whose creation was not answered yet.
+
+        The provider leaves that one running (no upstream issue found; cncf-kubernetes 10.25.0).
+        """
+        self.pod = self.pod or self.pod_request_obj
+        super().on_kill()
+
     def await_pod_completion(self, pod: V1Pod) -> None:
         """Follow the log to its end; there is none to follow when a pod that succeeded is gone."""
         try:

@@ -1072,6 +1072,29 @@ def test_the_provider_still_hides_the_timeout_and_orphans_the_pod() -> None:
     assert cluster.calls == ["create"]
 
 
+def timed_out_at_its_creation(cls: type[Any], *, deferrable: bool) -> list[str]:
+    cluster = Cluster()
+    create = cluster.create_namespaced_pod
+
+    def unanswered(**options: Any) -> None:
+        create(**options)
+        raise AirflowTaskTimeout("Timeout, PID: 1")
+
+    cluster.create_namespaced_pod = unanswered
+    with pytest.raises(AirflowTaskTimeout):
+        run(make(cls, cluster, deferrable=deferrable, execution_timeout=timedelta(hours=1)))
+    return cluster.calls
+
+
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_timeout_before_the_creation_was_answered_leaves_no_pod(deferrable: bool) -> None:
+    assert timed_out_at_its_creation(GKEPodOperator, deferrable=deferrable) == ["create", "delete"]
+
+
+def test_the_provider_still_leaves_a_pod_whose_creation_was_not_answered_in_time() -> None:
+    assert timed_out_at_its_creation(GKEStartPodOperator, deferrable=True) == ["create"]
+
+
 @pytest.mark.parametrize(
     ("policy", "ended", "deleted"),
     [
@@ -1814,6 +1837,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         GKEPodOperator,
         "extract_xcom",
         lambda _: test_a_pod_that_never_started_fails_for_that_and_not_for_its_xcom(),
+    ),
+    (
+        GKEPodOperator,
+        "on_kill",
+        lambda _: test_a_timeout_before_the_creation_was_answered_leaves_no_pod(deferrable=True),
     ),
     (GKEPodOperator, "cleanup", lambda _: test_a_killed_task_is_never_a_success()),
     (GKEPodOperator, "process_pod_deletion", lambda _: test_a_pod_that_is_gone_counts_as_deleted()),
