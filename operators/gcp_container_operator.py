@@ -683,7 +683,7 @@ class GKEPodOperator(GKEStartPodOperator):
             _secure(pod)
         if context is not None:
             _identify(pod, self._identity(context), self.base_container_name)
-            if self.on_kill_action != OnKillAction.KEEP_POD:
+            if not self._outlives_a_kill:
                 pod.metadata.annotations = {**pod.metadata.annotations, OWNER: str(context["ti"].id)}
         return pod
 
@@ -773,7 +773,8 @@ class GKEPodOperator(GKEStartPodOperator):
             super().execute_async(context)
         except Exception:
             # The provider sets self.pod after it has made the pod and kept its link.
-            self.process_pod_deletion(self.pod or self.pod_request_obj, reraise=False)
+            if not (self._killed and self._outlives_a_kill):
+                self.process_pod_deletion(self.pod or self.pod_request_obj, reraise=False)
             raise
 
     def on_kill(self) -> None:
@@ -961,10 +962,14 @@ class GKEPodOperator(GKEStartPodOperator):
                 others.append(f"Container {container.name} is waiting: {waiting.reason}: {waiting.message}")
         return "\n".join([program, *others])
 
-    @staticmethod
-    def _killed_message(pod: V1Pod | None) -> str:
+    @property
+    def _outlives_a_kill(self) -> bool:
+        return self.on_kill_action == OnKillAction.KEEP_POD
+
+    def _killed_message(self, pod: V1Pod | None) -> str:
         name = pod.metadata.name if pod is not None else "(none yet)"
-        return f"The task was killed while it waited for pod {name}. The pod was deleted."
+        fate = "goes on (on_kill_action)" if self._outlives_a_kill else "was deleted"
+        return f"The task was killed while it waited for pod {name}. The pod {fate}."
 
 
 def _exit_code(container: V1ContainerStatus) -> int | None:

@@ -1032,7 +1032,7 @@ def killed(cls: type[Any]) -> Cluster:
 
 
 def test_a_killed_task_is_never_a_success() -> None:
-    with pytest.raises(PodFailedError, match="was killed while it waited for pod some-task-"):
+    with pytest.raises(PodFailedError, match=r"was killed while it waited for pod some-task-.* was deleted\."):
         killed(GKEPodOperator)
 
 
@@ -1046,6 +1046,20 @@ def test_a_task_killed_before_it_defers_fails() -> None:
     operator.on_kill()
     with pytest.raises(PodFailedError, match="was killed"):
         run(operator)
+
+
+@pytest.mark.usefixtures("google")
+@pytest.mark.parametrize("deferrable", [True, False])
+def test_a_pod_that_is_to_outlive_a_kill_does_and_the_message_says_so(deferrable: bool) -> None:
+    cluster = Cluster()
+    operator = make(cluster=cluster, deferrable=deferrable, on_kill_action="keep_pod")
+    cluster.script = [operator.on_kill, DONE]
+    described = context(operator)
+    if deferrable:
+        described["ti"].xcom_push = lambda **_: operator.on_kill()
+    with pytest.raises(PodFailedError, match=r"was killed .*The pod goes on \(on_kill_action\)"):
+        operator.execute(described)
+    assert cluster.calls == ["create"]
 
 
 # Fault 2: a timeout with a policy that keeps pods
