@@ -25,6 +25,7 @@ from functools import cached_property, partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
+from aiohttp import ClientConnectionError
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.kube_client import _TimeoutAsyncK8sApiClient, _TimeoutK8sApiClient
 from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import API_TIMEOUT, KubernetesApiException
@@ -86,6 +87,8 @@ REQUESTS_AT_ONCE = 50
 that come together stay below the 0.2 s after which Airflow reports the triggerer as blocked."""
 LONGEST_POLL = 10.0
 """Seconds between two looks at a pod that runs for long."""
+LONGEST_OUTAGE = 600.0
+"""Seconds for which a cluster may be away before the tasks fail that wait in the triggerer for its pods."""
 OWNER = f"{_ANNOTATIONS}/task-instance"
 """Annotation of a pod: the id of the task instance, one try, that waits for it. A pod without it outlives its task."""
 
@@ -283,9 +286,13 @@ class GKEPodAsyncHook(GKEKubernetesAsyncHook):
             yield client
 
     async def get_pod(self, name: str, namespace: str) -> V1Pod:
-        """The same as :meth:`GKEPodManager.read_pod`, for the triggerer."""
+        """The same as :meth:`GKEPodManager.read_pod`, for the triggerer; and a cluster that is away is waited for.
+
+        The provider gives up within a minute: all tasks that wait fail, while their pods run on (no upstream issue found;
+        cncf-kubernetes 10.25.0).
+        """
         try:
-            pod = await super().get_pod(name, namespace)
+            pod = await self._get_pod_when_back(name, namespace)
         except AsyncApiException as error:
             gone = self._succeeded
             if error.status != HTTPStatus.NOT_FOUND or gone is None or gone.metadata.name != name:
@@ -294,6 +301,19 @@ class GKEPodAsyncHook(GKEKubernetesAsyncHook):
         if pod.status.phase == PodPhase.SUCCEEDED:
             self._succeeded = pod
         return pod
+
+    async def _get_pod_when_back(self, name: str, namespace: str) -> V1Pod:
+        until = time.monotonic() + LONGEST_OUTAGE
+        while True:
+            try:
+                return await super().get_pod(name, namespace)
+            except (ClientConnectionError, TimeoutError, AsyncApiException) as error:
+                code = getattr(error, "status", None) or HTTPStatus.SERVICE_UNAVAILABLE
+                is_away = code == HTTPStatus.TOO_MANY_REQUESTS or code >= HTTPStatus.INTERNAL_SERVER_ERROR
+                if not is_away or time.monotonic() > until:
+                    raise
+                self.log.warning("The cluster of pod %s is away: %s: %s", name, type(error).__name__, error)
+            await asyncio.sleep(random.uniform(10, 20))
 
     def watch_pod_events(
         self, name: str, namespace: str, resource_version: str | None = None, timeout_seconds: int = 30

@@ -29,6 +29,7 @@ import kubernetes
 import kubernetes_asyncio
 import pytest
 import pytest_socket
+from aiohttp import ClientConnectionError
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 from airflow.providers.cncf.kubernetes.operators.pod import FoundMoreThanOnePodFailure
 from airflow.providers.cncf.kubernetes.triggers.pod import KubernetesPodTrigger
@@ -911,6 +912,54 @@ async def test_a_pod_that_is_gone_after_it_succeeded_in_the_triggerer(
     else:
         with pytest.raises(kubernetes_asyncio.client.ApiException):
             await hook.get_pod("name", "default")
+
+
+# A cluster that is away
+
+
+async def after_an_outage(cls: type[Any], monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> list[str]:
+    """Read a pod in the triggerer; each request meets the next error, the last one gets the pod."""
+    hook = async_hook(cls)
+    left = list(errors)
+
+    @contextlib.asynccontextmanager
+    async def get_conn() -> Any:
+        if left:
+            raise left.pop(0)
+        yield SimpleNamespace()
+
+    pod = V1Pod(metadata=k8s.V1ObjectMeta(name="name"), status=status("Running"))
+    monkeypatch.setattr(hook, "get_conn", get_conn)
+    monkeypatch.setattr(kubernetes_asyncio.client.CoreV1Api, "read_namespaced_pod", AsyncMock(return_value=pod))
+    with monkeypatch.context() as at_once:
+        at_once.setattr(asyncio, "sleep", AsyncMock())
+        assert (await hook.get_pod("name", "default")).metadata.name == "name"
+    return left
+
+
+REFUSED = ClientConnectionError("Cannot connect")
+OVERLOADED = kubernetes_asyncio.client.ApiException(status=503)
+
+
+@pytest.mark.usefixtures("google")
+async def test_a_cluster_that_is_away_is_waited_for_in_the_triggerer(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not await after_an_outage(GKEPodAsyncHook, monkeypatch, *[REFUSED, TimeoutError(), OVERLOADED] * 10)
+
+
+@pytest.mark.usefixtures("google")
+async def test_a_cluster_that_stays_away_or_says_no_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    denied = kubernetes_asyncio.client.ApiException(status=403)
+    with pytest.raises(kubernetes_asyncio.client.ApiException):
+        await after_an_outage(GKEPodAsyncHook, monkeypatch, denied)
+    monkeypatch.setattr(gcp_container_operator, "LONGEST_OUTAGE", -1)
+    with pytest.raises(ClientConnectionError):
+        await after_an_outage(GKEPodAsyncHook, monkeypatch, *[REFUSED] * 30)
+
+
+@pytest.mark.usefixtures("google")
+async def test_the_provider_still_gives_up_a_cluster_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ClientConnectionError):
+        await after_an_outage(GKEKubernetesAsyncHook, monkeypatch, *[REFUSED] * 30)
 
 
 # A pod that is evicted
@@ -1866,6 +1915,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         GKEPodAsyncHook,
         "get_pod",
         lambda patch: asyncio.run(test_a_pod_that_is_gone_after_it_succeeded_in_the_triggerer(GKEPodAsyncHook, patch)),
+    ),
+    (
+        GKEPodAsyncHook,
+        "get_pod",
+        lambda patch: asyncio.run(test_a_cluster_that_is_away_is_waited_for_in_the_triggerer(patch)),
     ),
     (GKEPodManager, "run_pod_async", lambda patch: test_a_pod_whose_creation_was_not_answered_is_not_lost(patch)),
     (
