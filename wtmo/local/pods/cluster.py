@@ -218,17 +218,19 @@ class Cluster:
         self._save(pod)
         return pod.object
 
-    def delete(self, namespace: str, name: str, *, grace: int | None, uid: str | None) -> Json:
+    def delete(self, namespace: str, name: str, *, grace: int | None, same: Mapping[str, Any]) -> Json:
         """Stop a pod and remove it in the background. Returns its object.
 
         A second call can only shorten the time that it has.
 
         :param grace: seconds between SIGTERM and SIGKILL. Default: the pod's own, else 30.
-        :param uid: only if this is its uid (409 otherwise).
+        :param same: only if its ``uid`` and ``resourceVersion`` are these, where given (409 otherwise).
         """
         pod = self.pod(namespace, name)
-        if uid not in {None, pod.metadata["uid"]}:
-            raise ApiError(409, "Conflict", f"the uid of pod {name} is {pod.metadata['uid']}, not {uid}")
+        for key in ("uid", "resourceVersion"):
+            wanted, found = same.get(key), pod.metadata[key]
+            if wanted is not None and wanted != found:
+                raise ApiError(409, "Conflict", f"the {key} of pod {name} is {found}, not {wanted}")
         if grace is None:
             grace = pod.grace
         if pod.removal is None or grace < pod.metadata["deletionGracePeriodSeconds"]:

@@ -165,8 +165,8 @@ class Server:
             request.query.get("gracePeriodSeconds", None if stated is None else str(stated)), "gracePeriodSeconds"
         )
         preconditions = options.get("preconditions")
-        uid = preconditions.get("uid") if isinstance(preconditions, dict) else None
-        pod = self._cluster.delete(_namespace(request), request.match_info["name"], grace=grace, uid=uid)
+        same = preconditions if isinstance(preconditions, dict) else {}
+        pod = self._cluster.delete(_namespace(request), request.match_info["name"], grace=grace, same=same)
         return web.json_response(pod)
 
     # -- log

@@ -254,15 +254,21 @@ def test_deleting_what_is_not_there_or_is_another(api: client.CoreV1Api) -> None
     with pytest.raises(client.ApiException) as error:
         api.delete_namespaced_pod("nobody", NAMESPACE)
     assert status_of(error)["reason"] == "NotFound"
-    run(api, pod("particular", "pass"))
-    options = client.V1DeleteOptions(preconditions=client.V1Preconditions(uid="another"))
-    with pytest.raises(client.ApiException) as error:
-        api.delete_namespaced_pod("particular", NAMESPACE, body=options)
-    assert status_of(error)["reason"] == "Conflict"
+    metadata = run(api, pod("particular", "pass")).metadata
+    api.patch_namespaced_pod("particular", NAMESPACE, {"metadata": {"labels": {"changed": "since"}}})
+    for same in ({"uid": "another"}, {"uid": metadata.uid, "resource_version": metadata.resource_version}):
+        options = client.V1DeleteOptions(preconditions=client.V1Preconditions(**same))
+        with pytest.raises(client.ApiException) as error:
+            api.delete_namespaced_pod("particular", NAMESPACE, body=options)
+        assert status_of(error)["reason"] == "Conflict"
     with pytest.raises(client.ApiException) as error:
         api.delete_namespaced_pod("particular", NAMESPACE, grace_period_seconds=-1)
     assert error.value.status == 400
     assert phase(api, "particular") == "Succeeded"
+    metadata = api.read_namespaced_pod("particular", NAMESPACE).metadata
+    same = client.V1Preconditions(uid=metadata.uid, resource_version=metadata.resource_version)
+    api.delete_namespaced_pod("particular", NAMESPACE, body=client.V1DeleteOptions(preconditions=same))
+    eventually("the removal", lambda: gone(api, "particular"), 5)
 
 
 def test_a_pod_past_its_deadline_fails(api: client.CoreV1Api) -> None:
