@@ -260,6 +260,26 @@ def test_rescheduled_sync_is_started_again_when_its_time_has_come(serve: Any, de
     assert time.monotonic() - started >= 2 * 0.5 + 3 * 0.3
 
 
+@BOTH_MODES
+def test_rescheduled_sync_is_left_alone_for_as_long_as_the_task_says(serve: Any, deferrable: bool) -> None:
+    serve(later={"outcome": ["rescheduled", "success"], "reschedule_seconds": 0, "sync_seconds": 0})
+    started = time.monotonic()
+    assert run(sync("later", reschedule_wait=1, deferrable=deferrable), make_context())[0]
+    assert time.monotonic() - started >= 1
+
+
+@BOTH_MODES
+def test_time_that_an_earlier_sync_was_put_off_to_is_not_acted_on(serve: Any, tmp_path: Path, deferrable: bool) -> None:
+    """Fivetran shows it until the sync that was started in its place runs; a task that took it for its own would spin."""
+    put_off = {"schedule_type": "manual", "paused": False, "setup_state": "connected", "succeeded_at": None}
+    put_off |= {"failed_at": None, "rescheduled_for": "2026-06-01T10:30:00.000000Z"}
+    (tmp_path / "fivetran0.json").write_text(json.dumps({"later": put_off}))
+    server = serve(later={"faults": [{"method": "POST", "status": 409}]})
+    with pytest.raises(FivetranError, match=r"no sync has run for 0\.2 s"):
+        run(sync("later", start_timeout=0.2, deferrable=deferrable), make_context())
+    assert len(server.starts("later")) == 1
+
+
 def test_a_sync_that_is_put_off_is_not_started_before_its_time(serve: Any) -> None:
     server = serve(later={"outcome": "rescheduled", "reschedule_seconds": 3600, "sync_seconds": 0})
     task = sync("later")
@@ -405,6 +425,20 @@ def test_connector_that_is_not_set_up_fails_with_what_the_tests_found(serve: Any
         assert server.starts(name) == []
 
 
+def test_connector_that_stays_incomplete_fails_though_no_test_does(serve: Any) -> None:
+    server = serve(half={"setup_state": "incomplete", "setup_test": "passed_still_broken"})
+    with pytest.raises(FivetranFinalError, match="no test failed.*setup incomplete"):
+        sync("half").execute(make_context())
+    assert server.starts("half") == []
+
+
+def test_a_setup_test_that_was_skipped_or_warns_has_not_failed(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = serve(plain={})
+    found = [{"title": status, "status": status, "message": "m"} for status in ("PASSED", "SKIPPED", "WARNING", "FAILED")]
+    monkeypatch.setattr(FivetranHook, "_data", lambda *_: server.get("plain") | {"setup_tests": found})
+    assert FivetranHook().run_setup_tests("plain")[1] == {"FAILED": "m"}
+
+
 @pytest.mark.parametrize("setup_test", ["passed", "passed_still_broken"])
 def test_broken_connector_whose_tests_pass_is_synced(serve: Any, setup_test: str) -> None:
     server = serve(broken={"setup_state": "broken", "setup_test": setup_test})
@@ -417,7 +451,9 @@ def test_schedule_type(serve: Any, schedule_type: Any, expected: str) -> None:
     server = serve(plain={})
     run(sync("plain", schedule_type=schedule_type), make_context())
     assert server.get("plain")["schedule_type"] == expected
-    assert sum(method == "PATCH" for method, *_ in server.requests) == (expected == "manual")
+    patches = [json.loads(body) for method, _, body in server.requests if method == "PATCH"]
+    changed = [{"schedule_type": "manual", "run_setup_tests": False}]
+    assert patches == (changed if expected == "manual" else []), "Fivetran runs setup tests at a change unless told not to"
 
 
 def test_without_waiting_the_task_ends_with_the_start(serve: Any) -> None:
@@ -824,6 +860,7 @@ def test_base_url(monkeypatch: pytest.MonkeyPatch, host: str | None, local: str,
     monkeypatch.setenv("AIRFLOW_CONN_FIVETRAN_DEFAULT", json.dumps(json.loads(CONNECTION) | {"host": host}))
     options = FivetranHook(request_timeout=7)._options(FivetranHook.get_connection("fivetran_default"))
     assert options["base_url"] == expected
+    assert options["headers"] == {"Accept": "application/json;version=2"}
     assert options["timeout"] == 7, "httpx's own default is 5 s, the provider's is for ever"
 
 
@@ -858,6 +895,22 @@ def test_old_reschedule_time_is_not_acted_on() -> None:
     old = connector(sync_state="rescheduled", rescheduled_for="2026-06-01T10:30:00Z")
     assert SyncWatch(since, None, 60).look(old)["status"] == "due"  # type: ignore[index]
     assert SyncWatch(since, old.rescheduled_for, 60).look(old) is None
+
+
+@pytest.mark.parametrize("between", [{"sync_state": "syncing"}, {"sync_state": "rescheduled"}])
+def test_time_without_a_sync_is_counted_anew_after_one(
+    monkeypatch: pytest.MonkeyPatch, between: dict[str, str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(fivetran.time, "monotonic", lambda: now[0])
+    watch = SyncWatch(datetime(2026, 6, 1, 10, tzinfo=UTC), None, 60)
+    assert watch.look(connector()) is None
+    now[0] += 59
+    assert watch.look(connector(**between, rescheduled_for="2100-01-01T00:00:00Z")) is None
+    now[0] += 59
+    assert watch.look(connector()) is None
+    now[0] += 60
+    assert watch.look(connector())["status"] == "idle"  # type: ignore[index]
 
 
 def test_a_sync_that_was_put_off_is_left_alone_for_as_long_as_the_task_says(monkeypatch: pytest.MonkeyPatch) -> None:
