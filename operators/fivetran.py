@@ -26,7 +26,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypedDict
 
 import httpx
 from airflow.sdk import BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator, PokeReturnValue
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowTaskTimeout, TaskDeferralTimeout
+from airflow.sdk.exceptions import (
+    AirflowException,
+    AirflowFailException,
+    AirflowSensorTimeout,
+    AirflowTaskTimeout,
+    TaskDeferralTimeout,
+)
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from utils.config import CONNECTIONS, LocalCloud
@@ -672,7 +678,7 @@ class FivetranSyncOperator(BaseOperator):
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout as error:
-            self._seen = self._seen_now()
+            self._seen = _seen_now(self)
             raise AirflowTaskTimeout(f"execution_timeout passed. {_left(self.connector_id, self._seen)}") from error
 
     def on_kill(self) -> None:
@@ -682,15 +688,6 @@ class FivetranSyncOperator(BaseOperator):
         """
         self.hook.stop()
         self.log.warning(_left(self.connector_id, self._watch.last if self._watch else self._seen))
-
-    def _seen_now(self) -> FivetranConnector | None:
-        """The connector; None where Fivetran does not answer at once, which is no reason to fail otherwise."""
-        hook = FivetranHook(**_hook_arguments(self) | {"request_attempts": 1})
-        try:
-            return hook.get_connector(self.connector_id)
-        except AirflowException as error:
-            self.log.warning("Fivetran was asked what its sync does: %s", error)
-            return None
 
     def _prepare(self, connector: FivetranConnector) -> FivetranConnector:
         """Refuse a connector that can't sync, and set its schedule."""
@@ -899,6 +896,14 @@ class FivetranSyncSensor(BaseSensorOperator):
         self.log.info(event["message"])
         return event["at"]
 
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after the deferral; a timeout says what was waited for, where Airflow says "Trigger timeout"."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except AirflowSensorTimeout as error:
+            seen = _seen_now(self) or f"{DASHBOARD_URL}/{self.connector_id}"
+            raise AirflowSensorTimeout(f"no sync succeeded at or after {self._moment(context)}: {seen}") from error
+
     def _moment(self, context: Context) -> datetime:
         given = context.get("data_interval_end") if self.completed_after is None else self.completed_after
         if given is None:
@@ -951,6 +956,16 @@ def _hook_arguments(operator: FivetranSyncOperator | FivetranSyncSensor) -> dict
         "request_attempts": operator.request_attempts,
         "request_backoff": operator.request_backoff,
     }
+
+
+def _seen_now(operator: FivetranSyncOperator | FivetranSyncSensor) -> FivetranConnector | None:
+    """The connector; None where Fivetran does not answer at once, which is no reason to fail otherwise."""
+    hook = FivetranHook(**_hook_arguments(operator) | {"request_attempts": 1})
+    try:
+        return hook.get_connector(operator.connector_id)
+    except AirflowException as error:
+        operator.log.warning("Fivetran was asked what its sync does: %s", error)
+        return None
 
 
 def _is_template(value: object) -> bool:

@@ -1031,7 +1031,14 @@ def test_sensor_timeout(serve: Any) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(interval())
     assert timedelta(seconds=32) < deferred.value.timeout <= timedelta(seconds=33)
-    with pytest.raises(AirflowSensorTimeout):
+    said = r"no sync succeeded at or after 2026-06-02 03:00:00\+00:00: connector plain .*setup connected, sync scheduled"
+    with pytest.raises(AirflowSensorTimeout, match=said):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, interval())
+    task.connector_id = "nobody"
+    with pytest.raises(AirflowSensorTimeout, match=r"at or after .*: https://fivetran\.com/dashboard/connections/nobody"):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, interval())
+    task.soft_fail = True
+    with pytest.raises(AirflowSkipException):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, interval())
 
 
@@ -1217,6 +1224,7 @@ MUTATIONS: list[tuple[Any, str, Any, Callable[..., object]]] = [
         lambda f: test_kill_of_a_trigger_that_sees_no_sync_says_so(f.serve, f.capsys),
     ),
     (FivetranSyncSensor, "poke", DELETED, lambda f: test_sensor_takes_another_moment(f.serve, **WORKER)),
+    (FivetranSyncSensor, "resume_execution", DELETED, lambda f: test_sensor_timeout(f.serve)),
     (
         FivetranSyncSensor,
         "on_kill",
