@@ -427,14 +427,16 @@ def test_connector_that_is_not_set_up_fails_with_what_the_tests_found(serve: Any
 
 def test_connector_that_stays_incomplete_fails_though_no_test_does(serve: Any) -> None:
     server = serve(half={"setup_state": "incomplete", "setup_test": "passed_still_broken"})
-    with pytest.raises(FivetranFinalError, match="no test failed.*setup incomplete"):
+    with pytest.raises(FivetranFinalError, match=r"no test failed.*setup incomplete"):
         sync("half").execute(make_context())
     assert server.starts("half") == []
 
 
 def test_a_setup_test_that_was_skipped_or_warns_has_not_failed(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     server = serve(plain={})
-    found = [{"title": status, "status": status, "message": "m"} for status in ("PASSED", "SKIPPED", "WARNING", "FAILED")]
+    found = [
+        {"title": status, "status": status, "message": "m"} for status in ("PASSED", "SKIPPED", "WARNING", "FAILED")
+    ]
     monkeypatch.setattr(FivetranHook, "_data", lambda *_: server.get("plain") | {"setup_tests": found})
     assert FivetranHook().run_setup_tests("plain")[1] == {"FAILED": "m"}
 
@@ -453,7 +455,9 @@ def test_schedule_type(serve: Any, schedule_type: Any, expected: str) -> None:
     assert server.get("plain")["schedule_type"] == expected
     patches = [json.loads(body) for method, _, body in server.requests if method == "PATCH"]
     changed = [{"schedule_type": "manual", "run_setup_tests": False}]
-    assert patches == (changed if expected == "manual" else []), "Fivetran runs setup tests at a change unless told not to"
+    assert patches == (changed if expected == "manual" else []), (
+        "Fivetran runs setup tests at a change unless told not to"
+    )
 
 
 def test_without_waiting_the_task_ends_with_the_start(serve: Any) -> None:
@@ -1031,11 +1035,15 @@ def test_sensor_timeout(serve: Any) -> None:
     with pytest.raises(TaskDeferred) as deferred:
         task.execute(interval())
     assert timedelta(seconds=32) < deferred.value.timeout <= timedelta(seconds=33)
-    said = r"no sync succeeded at or after 2026-06-02 03:00:00\+00:00: connector plain .*setup connected, sync scheduled"
+    said = (
+        r"no sync succeeded at or after 2026-06-02 03:00:00\+00:00: connector plain .*setup connected, sync scheduled"
+    )
     with pytest.raises(AirflowSensorTimeout, match=said):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, interval())
     task.connector_id = "nobody"
-    with pytest.raises(AirflowSensorTimeout, match=r"at or after .*: https://fivetran\.com/dashboard/connections/nobody"):
+    with pytest.raises(
+        AirflowSensorTimeout, match=r"at or after .*: https://fivetran\.com/dashboard/connections/nobody"
+    ):
         task.resume_execution("__fail__", {"error": "Trigger timeout"}, interval())
     task.soft_fail = True
     with pytest.raises(AirflowSkipException):

@@ -190,7 +190,7 @@ def test_a_destination_is_overwritten_unless_told_otherwise(words: list[str], di
         ("::positional", (None, {"type": "STRING"}, {"value": "positional"})),
         ("empty:STRING:", ("empty", {"type": "STRING"}, {"value": ""})),
         ("nothing:DATE:NULL", ("nothing", {"type": "DATE"}, {"value": None})),
-        ('options:JSON:{"a": "b"}', ("options", {"type": "JSON"}, {"value": '{"a":"b"}'})),
+        ('options:JSON:{"a": "b"}', ("options", {"type": "JSON"}, {"value": '{"a": "b"}'})),
         (
             'channels:ARRAY<STRING>:["beta", "release"]',
             (
