@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from utils.bqetl import flags
-from utils.bqetl.jobs import airflow_labels, job_config, parse_parameter, point_at, qualified, split_dataset
+from utils.bqetl.jobs import (
+    airflow_labels,
+    job_config,
+    overwrites_table,
+    parse_parameter,
+    point_at,
+    qualified,
+    split_dataset,
+)
 from utils.labels import label_value
 from wtmo.errors import WtmoError
 from wtmo.local.bqetl import cli
@@ -148,12 +156,15 @@ def test_the_arguments_of_production_s_query_task_are_understood() -> None:
             "--clustering_fields=engine,country",
             "--max_rows=0",
             "--label=a:b",
+            "--batch",
+            "--maximum_bytes_billed=1000000",
             QUERY,
         ])
     )
-    config = job_config(options, project="p", default_dataset="p.d", destination="p.d.t$20260601").to_api_repr()[
-        "query"
-    ]
+    job = job_config(options, project="p", default_dataset="p.d", destination="p.d.t$20260601").to_api_repr()
+    config = job["query"]
+    assert job["labels"] == {"a": "b"}
+    assert (config["priority"], config["maximumBytesBilled"]) == ("BATCH", "1000000")
     assert config["destinationTable"] == {"projectId": "p", "datasetId": "d", "tableId": "t$20260601"}
     assert config["defaultDataset"] == {"projectId": "p", "datasetId": "d"}
     assert config["writeDisposition"] == "WRITE_TRUNCATE"
@@ -179,6 +190,21 @@ def test_a_destination_is_overwritten_unless_told_otherwise(words: list[str], di
     options = flags.query_run_parser().parse_args(flags.normal([*words, QUERY]))
     assert options.name == QUERY
     assert job_config(options, project="p", default_dataset=None, destination="p.d.t").write_disposition == disposition
+
+
+@pytest.mark.parametrize(
+    ("words", "table", "is_lost"),
+    [
+        ([], "p.d.t", True),
+        ([], "p.d.t$20260601", False),
+        (["--dry_run"], "p.d.t", False),
+        (["--append_table"], "p.d.t", False),
+        (["--noreplace"], "p.d.t", False),
+    ],
+)
+def test_the_overwrite_of_a_whole_table_alone_loses_descriptions(words: list[str], table: str, is_lost: bool) -> None:
+    options = flags.query_run_parser().parse_args(flags.normal([*words, QUERY]))
+    assert overwrites_table(table, options) is is_lost
 
 
 @pytest.mark.parametrize(
