@@ -221,7 +221,8 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     the job failed or is being cancelled, or the SQL or its parameters are others now. The job of a lost try that has succeeded is taken as it
     is where running it again would do something else than running it once (``--append_table``, ``--noreplace``, a script).
     A task that is killed or times out cancels its jobs and deletes its temporary tables. One that fails by what passes, such as a rate limit
-    or a quota, is put off up to five times and starts new jobs in the same try (:func:`utils.retries.waiting_out`).
+    or a quota, is put off up to five times and starts new jobs in the same try (:func:`utils.retries.waiting_out`); not so a script that has
+    failed where the task has no retries, as it may have done a part of its work.
 
     Jobs have the labels ``airflow-dag``, ``airflow-task``, ``airflow-run``, ``airflow-try``, ``airflow-owner`` and
     ``airflow-tier``, as a pod has them (:func:`utils.labels.label_value`). The return value (XCom) is ``jobs`` (``project:location.id``), ``bytes_processed``,
@@ -274,6 +275,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         self._started: list[JobRef] = []
         self._temporary: Sequence[str] = ()
         self._killed = False
+        self._is_partly_done = False
         self._refuse_unknown()
 
     def _refuse_unknown(self) -> None:
@@ -384,6 +386,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
         for ref, job in zip(progress.started, jobs, strict=True):
             if job.error_result:
                 progress.failures.append(_failure(ref, job, is_check=bool(plan.checks)))
+                self._is_partly_done |= job.statement_type == "SCRIPT"
                 self._show_link(context, job)
             else:
                 self.log.info("%s: %s", ref["title"], bqetl_jobs.describe(job))
@@ -538,7 +541,7 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
     @contextlib.contextmanager
     def _leaving_nothing_running(self, context: Context) -> Generator[None]:
         # Being deferred or killed is no Exception: the jobs go on, or on_kill has cancelled them.
-        with waiting_out(self, context, unless=lambda: self._killed):
+        with waiting_out(self, context, unless=lambda: self._killed or (self._is_partly_done and not self.retries)):
             try:
                 yield
             except Exception:

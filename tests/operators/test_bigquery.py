@@ -1083,6 +1083,19 @@ def test_a_fault_that_passes_is_waited_out_in_the_same_try(
     assert own.run()["rows_written"] == 1
 
 
+def test_a_script_that_failed_is_put_off_where_it_may_run_twice(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have done a part of its work by then."""
+    folder = warehouse.write("t_v1", {"script.sql": "CREATE TABLE t_v1 AS SELECT 1 AS n;\nSELECT 1;"})
+    arguments = ["query", f"--dataset_id={warehouse.dataset}", f"{folder}/script.sql"]
+    get = BigQueryRunBqetlOperator._get
+    monkeypatch.setattr(BigQueryRunBqetlOperator, "_get", lambda *a: failing(get(*a), "backendError"))
+    for retries, end in ((0, BigQueryJobError), (1, AirflowRescheduleException)):
+        with pytest.raises(end):
+            Try(warehouse, arguments, retries=retries, retry_policy=FaultRetryPolicy()).run()
+
+
 def test_what_would_fail_again_is_not_waited_out(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = warehouse.write("t_v1", {"checks.sql": "#fail\nSELECT 1;\n#fail\nSELECT ERROR('bad');\n#fail\nSELECT 3;"})
     command = ["script/bqetl", "check", "run", "--marker", "fail", folder]
