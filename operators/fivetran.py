@@ -634,7 +634,6 @@ class FivetranSyncOperator(BaseOperator):
             return self._find_or_start(context)
 
     def _find_or_start(self, context: Context) -> str | None:
-        _check_id(self.connector_id)
         connector, note = self.hook.get_connector(self.connector_id), _Note(context)
         if note.is_about(self.connector_id):
             event = _ended(connector, note.since)
@@ -866,7 +865,6 @@ class FivetranSyncSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Look once; in deferrable mode leave further looks to the triggerer."""
-        _check_id(self.connector_id)
         moment = self._moment(context)
         watch = SuccessWatch(moment)
         event = _look(watch, self.hook.get_connector(self.connector_id), self.log)

@@ -830,7 +830,7 @@ def test_hostile_ids_are_refused(make: Callable[[str], Any], connector_id: str) 
     task = make("{{ var.value.connector }}")
     task.connector_id = connector_id  # as rendered
     with pytest.raises(FivetranFinalError, match="connector_id"):
-        task.execute(make_context())
+        task.execute(interval())
 
 
 def test_link_leads_to_the_connection() -> None:
@@ -929,6 +929,12 @@ def test_a_sync_that_was_put_off_is_left_alone_for_as_long_as_the_task_says(monk
     assert watch.look(put_off)["status"] == "due"  # type: ignore[index]
 
 
+def test_sync_put_off_to_an_unknown_time_is_left_to_fivetran_alone() -> None:
+    put_off = {"sync_state": "rescheduled", "rescheduled_for": None}
+    assert connector(**put_off, schedule_type="auto").busy
+    assert not connector(**put_off, schedule_type="manual").busy, "nobody else starts it"
+
+
 def test_answer_of_another_shape_is_an_error_that_shows_it() -> None:
     with pytest.raises(FivetranError, match=r"not a connection.*proxy"):
         FivetranConnector.parse({"message": "proxy"})
@@ -991,8 +997,9 @@ def test_sensor_takes_another_moment(serve: Any, deferrable: bool) -> None:
 def test_sensor_ends_with_a_failure_after_the_moment(serve: Any, deferrable: bool) -> None:
     server = serve(bad={"outcome": "failure", "failure_message": "no permission"})
     server.post("/v1/connections/bad/sync", {"force": False})
-    with pytest.raises(FivetranError, match=r"sync failed.*no permission"):
+    with pytest.raises(FivetranError, match=r"sync failed.*no permission") as caught:
         run(sensor("bad", deferrable=deferrable), interval())
+    assert not isinstance(caught.value, AirflowFailException), "the next sync may succeed"
 
 
 @BOTH_MODES
