@@ -574,7 +574,7 @@ class FivetranSyncOperator(BaseOperator):
     :param poll_interval: seconds between two looks. Default: 30.
     :param start_timeout: seconds for which no sync may run while the task waits for one; then it fails. Default: 300.
     :param reschedule_wait: seconds for which a sync that Fivetran put off is left alone at least, also where the time that
-        Fivetran names comes earlier. Default: 0.
+        Fivetran names comes earlier. Default: 0, which is one ``poll_interval``.
     :param request_timeout: seconds that a request waits for the connection, and for each part of an answer. Default: 30.
     :param request_attempts: how often a request is made at most, when Fivetran can't be reached or answers 429 or 5xx.
         Default: 7.
@@ -720,6 +720,8 @@ class FivetranSyncOperator(BaseOperator):
     def _wait(
         self, context: Context, *, since: datetime | None, put_off_before: datetime | None = None, mine: bool = True
     ) -> str | None:
+        # One that is put off again and again to a time that has passed here, by another clock, is not started in a spin.
+        reschedule_wait = max(self.reschedule_wait, self.poll_interval)
         if self.deferrable:
             self.defer(
                 trigger=FivetranSyncTrigger(
@@ -727,7 +729,7 @@ class FivetranSyncOperator(BaseOperator):
                     since=since.isoformat() if since else None,
                     put_off_before=put_off_before.isoformat() if put_off_before else None,
                     start_timeout=self.start_timeout,
-                    reschedule_wait=self.reschedule_wait,
+                    reschedule_wait=reschedule_wait,
                     poll_interval=self.poll_interval,
                     hook=_hook_arguments(self),
                 ),
@@ -735,7 +737,7 @@ class FivetranSyncOperator(BaseOperator):
                 kwargs={"mine": mine},
                 timeout=time_left(self.execution_timeout, context["ti"]) if self.execution_timeout else None,
             )
-        self._watch = SyncWatch(since, put_off_before, self.start_timeout, self.reschedule_wait)
+        self._watch = SyncWatch(since, put_off_before, self.start_timeout, reschedule_wait)
         event = _watch(self.hook, self.connector_id, self._watch, self.poll_interval, self.log)
         return self._finish(context, event, mine)
 

@@ -269,6 +269,15 @@ def test_rescheduled_sync_is_left_alone_for_as_long_as_the_task_says(serve: Any,
 
 
 @BOTH_MODES
+def test_sync_put_off_to_a_time_that_has_passed_is_not_started_in_a_spin(serve: Any, deferrable: bool) -> None:
+    server = serve(later={"outcome": [*["rescheduled"] * 3, "success"], "reschedule_seconds": 0, "sync_seconds": 0})
+    started = time.monotonic()
+    assert run(sync("later", poll_interval=0.5, deferrable=deferrable), make_context())[0]
+    assert time.monotonic() - started >= 3 * 0.5
+    assert len(server.starts("later")) == 4
+
+
+@BOTH_MODES
 def test_time_that_an_earlier_sync_was_put_off_to_is_not_acted_on(serve: Any, tmp_path: Path, deferrable: bool) -> None:
     """Fivetran shows it until the sync that was started in its place runs; a task that took it for its own would spin."""
     put_off = {"schedule_type": "manual", "paused": False, "setup_state": "connected", "succeeded_at": None}
