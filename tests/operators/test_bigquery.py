@@ -424,7 +424,7 @@ def test_a_multipart_query_is_joined_and_leaves_no_temporary_table(warehouse: Wa
 
 
 def test_legacy_sql_is_submitted_as_such_and_the_local_bigquery_refuses_it_by_name(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = warehouse.write("t_v1", {"query.sql": f"SELECT COUNT(*) AS n FROM [{PROJECT}:d.t]"})
     arguments = query(warehouse, folder, "--use_legacy_sql", "--billing_project=moz-fx-data-backfill-1")
@@ -437,6 +437,7 @@ def test_legacy_sql_is_submitted_as_such_and_the_local_bigquery_refuses_it_by_na
     monkeypatch.setattr(bigquery.Client, "query", seen)
     with pytest.raises(BigQueryJobError, match=rf"{folder}/query\.sql: .*legacy SQL \(useLegacySql: true\)") as caught:
         Try(warehouse, arguments).run()
+    assert "was never made" not in capsys.readouterr().out, "a job that was refused is not cancelled"
     assert [configuration["useLegacySql"] for configuration in sent] == [True]
     assert "connectionProperties" not in sent[0], "a property of GoogleSQL sessions"
     rule = rule_of(caught.value)
@@ -511,6 +512,14 @@ def test_failing_checks_are_told_with_count_and_text_and_stop_no_other(warehouse
     assert "#fail 3 of 4: too few rows: 3, expected at least 5" in message
     assert "#fail 4 of 4: Unrecognized name: nothing" in message
     assert "other marker" not in message
+
+
+def test_the_link_of_checks_leads_to_one_that_failed(warehouse: Warehouse) -> None:
+    folder = warehouse.write("t_v1", {"checks.sql": "#fail\nSELECT ERROR('bad');\n#fail\nSELECT 1;"})
+    red = Try(warehouse, ["script/bqetl", "check", "run", folder])
+    with pytest.raises(BigQueryJobError, match="1 of 2"):
+        red.run()
+    assert red.pushed["bigquery_job_detail"]["job_id"].endswith("check1")
 
 
 def test_checks_that_hold_pass(warehouse: Warehouse) -> None:
