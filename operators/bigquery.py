@@ -465,9 +465,6 @@ class BigQueryRunBqetlOperator(GoogleCloudBaseOperator):
             except NotFound:
                 raise error from None
             self.log.info("The job is there already, %s: going on with it", job.state)
-        except ClientError:
-            self._started.remove(ref)
-            raise
         return job
 
     def _of_lost_try(self, context: Context, note: Any) -> _Progress | None:
