@@ -1181,6 +1181,16 @@ def test_the_trigger_outlives_a_bigquery_that_is_away(warehouse: Warehouse, monk
     )
 
 
+def test_a_job_that_is_gone_is_not_waited_for(warehouse: Warehouse) -> None:
+    folder = warehouse.write("t_v1", {"query.sql": "SELECT 1 AS n"})
+    task = Try(warehouse, query(warehouse, folder))
+    deferred = task.start()
+    for jobs in (deferred.trigger.jobs, deferred.kwargs["progress"]["started"]):
+        jobs[0]["job_id"] = "gone"
+    with pytest.raises(NotFound, match="gone"):
+        task.resumed(deferred)()
+
+
 def test_forty_waiting_tasks_leave_the_event_loop_free(warehouse: Warehouse) -> None:
     _, first, deferred = running(warehouse)
 
