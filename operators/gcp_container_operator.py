@@ -215,7 +215,7 @@ class GKEPodAsyncClient(_TimeoutAsyncK8sApiClient):
     """
 
     def __init__(self, configuration: Any, get_token: Callable[[], Awaitable[Any]]) -> None:
-        configuration.connection_pool_maxsize = 0  # no limit: a watch of events holds its connection while it lasts
+        configuration.connection_pool_maxsize = 0  # no limit: a log that is read holds its connection beyond its turn
         super().__init__(configuration=configuration)
         self.users = 0
         self._get_token = get_token
@@ -254,7 +254,6 @@ _async_clients: dict[tuple[Any, ...], GKEPodAsyncClient] = {}
 class GKEPodAsyncHook(GKEKubernetesAsyncHook):
     """The same correction as :class:`GKEPodHook`, for the triggerer."""
 
-    sync_hook_class = GKEPodHook
     _succeeded: V1Pod | None = None
     _held: GKEPodAsyncClient | None = None
 
@@ -407,7 +406,7 @@ class GKEPodTrigger(GKEStartPodTrigger):
     """
 
     _KEPT = ("on_kill_action", "termination_grace_period", "startup_check_interval", "log_events_on_startup")
-    _least_interval = 2.0
+    _least_interval: float
 
     @property
     def poll_interval(self) -> float:

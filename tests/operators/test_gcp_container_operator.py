@@ -622,6 +622,35 @@ def test_a_pod_names_the_try_that_waits_for_it() -> None:
     assert cluster.pod.metadata.annotations[OWNER] == str(UUID(int=3))
 
 
+class Store(dict[str, Any]):
+    """Airflow's task state store, which outlives a try."""
+
+    set = dict.__setitem__
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_further_try_finds_its_pod_in_the_store(answered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cluster, store, create = Cluster(), Store(), Cluster.create_namespaced_pod
+
+    def create_unanswered(*given: Any, **options: Any) -> None:
+        if cluster.pods:
+            raise ApiException(status=409, reason="Conflict")
+        create(*given, **options)
+        raise ReadTimeoutError(None, "", "the API server does not answer")
+
+    if not answered:
+        monkeypatch.setattr(Cluster, "create_namespaced_pod", create_unanswered)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    monkeypatch.setattr(Cluster, "list_namespaced_pod", lambda *_, **__: SimpleNamespace(items=[]))
+    for number in (1, 2):
+        operator = make(cluster=cluster)
+        described = context(operator) | {"task_state_store": store}
+        described["ti"].id, described["ti"].try_number = UUID(int=number), number
+        operator.get_or_create_pod(operator.build_pod_request_obj(described), described)
+    assert cluster.calls == ["create"]
+    assert cluster.pod.metadata.annotations[OWNER] == str(UUID(int=2))
+
+
 def test_a_pod_that_outlives_its_task_on_purpose_names_none() -> None:
     assert OWNER not in lost(Cluster(), on_kill_action="keep_pod").metadata.annotations
 
@@ -824,6 +853,16 @@ def test_the_pod_of_another_run_is_not_taken(monkeypatch: pytest.MonkeyPatch) ->
         unanswered(GKEPodOperator, monkeypatch, others=True)
 
 
+def test_a_pod_that_is_refused_is_not_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise ApiException(status=403, reason="exceeded quota")
+
+    cluster = Cluster(not_found(), not_found())
+    monkeypatch.setattr(cluster, "create_namespaced_pod", refuse)
+    with pytest.raises(ApiException, match="exceeded quota"):
+        run(make(cluster=cluster))
+
+
 def test_the_provider_still_loses_a_pod_whose_creation_was_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ApiException, match="Conflict"):
         unanswered(GKEStartPodOperator, monkeypatch)
@@ -909,6 +948,12 @@ async def test_a_pod_that_is_gone_after_it_succeeded_in_the_triggerer(
     assert await hook.get_pod("name", "default") is pod
     if cls is GKEPodAsyncHook:
         assert await hook.get_pod("name", "default") is pod
+        answers.append(kubernetes_asyncio.client.ApiException(status=404))
+        with pytest.raises(kubernetes_asyncio.client.ApiException):
+            await hook.get_pod("another", "default")
+        answers.append(kubernetes_asyncio.client.ApiException(status=403))
+        with pytest.raises(kubernetes_asyncio.client.ApiException):
+            await hook.get_pod("name", "default")
     else:
         with pytest.raises(kubernetes_asyncio.client.ApiException):
             await hook.get_pod("name", "default")
@@ -1437,6 +1482,12 @@ async def test_triggers_of_a_cluster_share_one_client_until_the_last_one_leaves(
     assert len(set(clients)) == 1
     assert clients[0].rest_client.pool_manager.closed
     assert not gcp_container_operator._async_clients
+    hook = async_hook()
+    async with hook.hold_client(), hook.get_conn() as held:
+        pass
+    hook.get_token = AsyncMock(return_value=SimpleNamespace(get=AsyncMock(return_value="token")))
+    async with hook.get_conn() as of_its_own:
+        assert of_its_own is not held
 
 
 @pytest.mark.usefixtures("google")
@@ -1498,6 +1549,22 @@ async def test_one_login_serves_all_and_is_renewed_when_it_is_refused(monkeypatc
         refused.add("Bearer token 3")
         with pytest.raises(kubernetes_asyncio.client.ApiException):
             await client.call_api()
+
+
+@pytest.mark.usefixtures("google")
+async def test_what_is_denied_in_the_triggerer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+
+    async def answer(token: str) -> None:
+        sent.append(await asyncio.sleep(0, token))
+        raise kubernetes_asyncio.client.ApiException(status=403)
+
+    answered(monkeypatch, answer)
+    hook = async_hook()
+    async with hook.hold_client(), hook.get_conn() as client:
+        with pytest.raises(kubernetes_asyncio.client.ApiException):
+            await client.call_api()
+    assert sent == ["Bearer token 1"]
 
 
 @pytest.mark.usefixtures("google")
@@ -1990,5 +2057,5 @@ def test_no_override_is_without_such_a_check() -> None:
         provided = {name for base in cls.__mro__[1:] for name in vars(base)}
         # Neither special names nor what serialization caches on the class under a private name of its own.
         overrides = {name for name in vars(cls) if name in provided and "__" not in name}
-        attributes = {"template_fields", "enable_tcp_keepalive", "sync_hook_class", "_abc_impl", "_is_protocol"}
+        attributes = {"template_fields", "enable_tcp_keepalive", "_abc_impl", "_is_protocol"}
         assert {(cls, name) for name in overrides - attributes} <= checked
