@@ -28,7 +28,11 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 from aiohttp import ClientConnectionError
 from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 from airflow.providers.cncf.kubernetes.kube_client import _TimeoutAsyncK8sApiClient, _TimeoutK8sApiClient
-from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import API_TIMEOUT, KubernetesApiException
+from airflow.providers.cncf.kubernetes.kubernetes_helper_functions import (
+    API_TIMEOUT,
+    KubernetesApiException,
+    generic_api_retry,
+)
 from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
 from airflow.providers.cncf.kubernetes.utils.container import (
     container_is_succeeded,
@@ -732,11 +736,7 @@ class GKEPodOperator(GKEStartPodOperator):
         owner = str(context["ti"].id)
         if pod is not pod_request_obj and (pod.metadata.annotations or {}).get(OWNER, owner) != owner:
             try:
-                self.client.patch_namespaced_pod(
-                    name=pod.metadata.name,
-                    namespace=pod.metadata.namespace,
-                    body={"metadata": {"annotations": {OWNER: owner}}},
-                )
+                self._annotate(pod, OWNER, owner)
             except ApiException as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
@@ -744,10 +744,19 @@ class GKEPodOperator(GKEStartPodOperator):
                 return super().get_or_create_pod(pod_request_obj, context)
         return pod
 
+    def _annotate(self, pod: V1Pod, annotation: str, value: str) -> None:
+        generic_api_retry(self.client.patch_namespaced_pod)(
+            name=pod.metadata.name,
+            namespace=pod.metadata.namespace,
+            body={"metadata": {"annotations": {annotation: value}}},
+        )
+
     def _set_deleted_aside(self, pod_request_obj: V1Pod, context: Context) -> None:
         """Mark the pods of this task that are being deleted, so that a search does not find them."""
         selector = self._build_find_pod_label_selector(context)
-        listed = self.client.list_namespaced_pod(pod_request_obj.metadata.namespace, label_selector=selector)
+        listed = generic_api_retry(self.client.list_namespaced_pod)(
+            pod_request_obj.metadata.namespace, label_selector=selector
+        )
         for pod in listed.items:
             if pod.metadata.deletion_timestamp is None:
                 continue
@@ -897,11 +906,7 @@ class GKEPodOperator(GKEStartPodOperator):
                 return True
             deleted = super().process_pod_deletion(current, reraise=True)
             if not deleted:
-                self.client.patch_namespaced_pod(
-                    name=pod.metadata.name,
-                    namespace=pod.metadata.namespace,
-                    body={"metadata": {"annotations": {SAFE_TO_EVICT: "true"}}},
-                )
+                self._annotate(pod, SAFE_TO_EVICT, "true")
         except (ApiException, HTTPError, KubernetesApiException) as error:
             if getattr(error, "status", None) == 404:
                 return True

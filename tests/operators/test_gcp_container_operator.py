@@ -655,6 +655,25 @@ def test_a_pod_that_outlives_its_task_on_purpose_names_none() -> None:
     assert OWNER not in lost(Cluster(), on_kill_action="keep_pod").metadata.annotations
 
 
+@pytest.mark.parametrize("call", ["patch_namespaced_pod", "list_namespaced_pod"])
+def test_a_further_try_goes_on_with_its_pod_though_the_cluster_is_busy(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster()
+    old = lost(cluster).metadata.name
+    real, busy = getattr(cluster, call), [ApiException(status=429), ApiException(status=503)]
+
+    def answer(*given: Any, **options: Any) -> Any:
+        if busy:
+            raise busy.pop()
+        return real(*given, **options)
+
+    monkeypatch.setattr(cluster, call, answer)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert next_try(cluster).metadata.name == old
+    assert cluster.pod.metadata.annotations[OWNER] == str(UUID(int=3))
+
+
 def test_a_pod_that_is_gone_before_it_could_be_taken_is_replaced() -> None:
     class Late(Cluster):
         def patch_namespaced_pod(self, name: str, namespace: str, body: dict[str, Any]) -> None:
