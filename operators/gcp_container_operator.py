@@ -725,14 +725,15 @@ class GKEPodOperator(GKEStartPodOperator):
 
         A pod that is being deleted is there for a while. The provider takes it for the pod to go on with, so that a task
         which is cleared while it runs fails. And it deletes a pod of a lost try that has succeeded meanwhile, makes a new
-        one, looks for it and fails, since it finds two (no upstream issue found; cncf-kubernetes 10.25.0).
+        one, looks for it and fails, since it finds two. With ``durable=False`` it leaves the pod of a lost try running
+        beside the new one (no upstream issue found; cncf-kubernetes 10.25.0).
         """
-        is_retry = self.durable and (context["ti"].try_number > 1 or times_put_off(context) > 0)
+        is_retry = context["ti"].try_number > 1 or times_put_off(context) > 0
         if is_retry:
-            self._set_deleted_aside(pod_request_obj, context)
+            self._set_aside(pod_request_obj, context)
         pod = super().get_or_create_pod(pod_request_obj, context)
-        if is_retry and pod is pod_request_obj:
-            self._set_deleted_aside(pod_request_obj, context)
+        if is_retry and self.durable and pod is pod_request_obj:
+            self._set_aside(pod_request_obj, context)
         owner = str(context["ti"].id)
         if pod is not pod_request_obj and (pod.metadata.annotations or {}).get(OWNER, owner) != owner:
             try:
@@ -751,16 +752,22 @@ class GKEPodOperator(GKEStartPodOperator):
             body={"metadata": {"annotations": {annotation: value}}},
         )
 
-    def _set_deleted_aside(self, pod_request_obj: V1Pod, context: Context) -> None:
-        """Mark the pods of this task that are being deleted, so that a search does not find them."""
+    def _set_aside(self, pod_request_obj: V1Pod, context: Context) -> None:
+        """Mark the pods of this task that are being deleted, so that a search does not find them.
+
+        If no pod is to be gone on with, all are marked, after those that belong to a try have been ended.
+        """
         selector = self._build_find_pod_label_selector(context)
         listed = generic_api_retry(self.client.list_namespaced_pod)(
             pod_request_obj.metadata.namespace, label_selector=selector
         )
         for pod in listed.items:
             if pod.metadata.deletion_timestamp is None:
-                continue
-            self.log.info("Pod %s is being deleted; it is not gone on with", pod.metadata.name)
+                if self.durable:
+                    continue
+                if OWNER in (pod.metadata.annotations or {}):
+                    self.process_pod_deletion(pod)
+            self.log.info("Pod %s is not gone on with", pod.metadata.name)
             try:
                 self.patch_already_checked(pod)
             except ApiException as error:

@@ -600,9 +600,9 @@ def test_at_most_one_pod_a_try() -> None:
     assert cluster.calls.count("create") == 1
 
 
-def next_try(cluster: Cluster, cls: type[Any] = GKEPodOperator) -> V1Pod:
+def next_try(cluster: Cluster, cls: type[Any] = GKEPodOperator, **options: Any) -> V1Pod:
     """The pod of a try after one that was lost."""
-    operator = make(cls, cluster=cluster)
+    operator = make(cls, cluster=cluster, **options)
     later = context(operator)
     later["ti"].id, later["ti"].try_number = UUID(int=3), 3
     pod: V1Pod = operator.get_or_create_pod(operator.build_pod_request_obj(later), later)
@@ -620,6 +620,24 @@ def test_a_pod_names_the_try_that_waits_for_it() -> None:
     assert lost(cluster).metadata.annotations[OWNER] == str(UUID(int=2))
     next_try(cluster)
     assert cluster.pod.metadata.annotations[OWNER] == str(UUID(int=3))
+
+
+def test_a_further_try_that_is_to_begin_anew_ends_the_pod_of_the_lost_one() -> None:
+    cluster = Cluster()
+    old = lost(cluster).metadata.name
+    assert next_try(cluster, durable=False).metadata.name != old
+    assert cluster.calls == ["create", "delete", "create"]
+    cluster = Cluster()
+    lost(cluster, on_kill_action="keep_pod")
+    next_try(cluster, durable=False, on_kill_action="keep_pod")
+    assert cluster.calls == ["create", "create"], "it outlives its task on purpose"
+
+
+def test_the_provider_still_leaves_the_pod_of_a_lost_try_beside_the_new_one() -> None:
+    cluster = Cluster()
+    lost(cluster)
+    next_try(cluster, GKEStartPodOperator, durable=False)
+    assert cluster.calls == ["create", "create"]
 
 
 class Store(dict[str, Any]):
@@ -825,8 +843,10 @@ def test_a_pod_lost_before_it_was_looked_at_is_deleted(monkeypatch: pytest.Monke
     cluster = Cluster()
     operator = make(cluster=cluster, durable=False)
 
-    def broken(**_: Any) -> None:
-        raise RuntimeError("broken")
+    def broken(*_: Any, **__: Any) -> Any:
+        if cluster.pods:
+            raise RuntimeError("broken")
+        return SimpleNamespace(items=[])
 
     monkeypatch.setattr(cluster, "list_namespaced_pod", broken)
     with pytest.raises(RuntimeError, match="broken"):
@@ -1976,6 +1996,11 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         GKEPodOperator,
         "get_or_create_pod",
         lambda _: test_a_pod_that_succeeded_for_a_lost_try_is_replaced_by_one(),
+    ),
+    (
+        GKEPodOperator,
+        "get_or_create_pod",
+        lambda _: test_a_further_try_that_is_to_begin_anew_ends_the_pod_of_the_lost_one(),
     ),
     (GKEPodOperator, "partial", lambda _: test_pods_of_a_mapped_task_have_a_size_by_name()),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
