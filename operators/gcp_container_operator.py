@@ -872,6 +872,8 @@ class GKEPodOperator(GKEStartPodOperator):
         """
         cause = sys.exc_info()[1]
         if isinstance(cause, AirflowTaskTimeout):
+            if remote_pod is not None:
+                cause.args = ("\n".join([str(cause), *self._log_tail(remote_pod)]),)
             return
         if self._killed:
             raise PodFailedError(self._killed_message(pod)) from cause
@@ -943,14 +945,15 @@ class GKEPodOperator(GKEStartPodOperator):
             return pod
 
     def _log_tail(self, pod: V1Pod) -> list[str]:
-        """The last lines of the log of what failed in a pod, unless it left a termination message."""
+        """The last lines of the log of what failed in a pod, with a heading, unless it left a termination message."""
         if pod.status.phase == "Succeeded" or get_container_termination_message(pod, self.base_container_name):
             return []
         try:
+            container = self._failed_container(pod)
             log = self.client.read_namespaced_pod_log(
                 name=pod.metadata.name,
                 namespace=pod.metadata.namespace,
-                container=self._failed_container(pod),
+                container=container,
                 tail_lines=_TAIL_LINES,
                 _preload_content=False,
             ).data
@@ -958,7 +961,9 @@ class GKEPodOperator(GKEStartPodOperator):
             # A container that never started has no log.
             self.log.info("No log to show: %s", getattr(error, "reason", error))
             return []
-        return list(log.decode("utf-8", errors="backslashreplace").splitlines())
+        lines = log.decode("utf-8", errors="backslashreplace").splitlines()
+        whose = "its log" if container == self.base_container_name else f"the log of {container}"
+        return [f"Last lines of {whose}:", *lines] if lines else []
 
     def _failed_container(self, pod: V1Pod) -> str:
         """The init container that failed, else the one with the program."""
@@ -969,11 +974,7 @@ class GKEPodOperator(GKEStartPodOperator):
         parts = [failure, self._exit_status(pod)]
         if cause is not None:
             parts.append(f"Reason: {cause}")
-        if tail:
-            container = self._failed_container(pod)
-            whose = "its log" if container == self.base_container_name else f"the log of {container}"
-            parts += [f"Last lines of {whose}:", *tail]
-        return "\n".join(part for part in parts if part)
+        return "\n".join([*filter(None, parts), *tail])
 
     def _exit_status(self, pod: V1Pod) -> str:
         """How the program ended or why it has not begun, and what else failed in its pod."""

@@ -1210,6 +1210,7 @@ def timed_out(cls: type[Any], policy: str) -> tuple[Cluster, BaseException]:
 def test_a_timeout_is_a_timeout_and_leaves_no_pod(policy: str) -> None:
     cluster, error = timed_out(GKEPodOperator, policy)
     assert isinstance(error, AirflowTaskTimeout)
+    assert str(error) == "Timeout, PID: 1\nLast lines of its log:\nfirst line\nlast line"
     assert cluster.calls == ["create", "delete"]
 
 
