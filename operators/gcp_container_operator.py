@@ -898,7 +898,7 @@ class GKEPodOperator(GKEStartPodOperator):
         pod of a timed-out task running (apache/airflow#49466; cncf-kubernetes 10.25.0). A pod that is kept is
         marked as safe to evict, now that nothing waits for it any more.
 
-        The XCom sidecar of a program that failed needs a moment to end: the pod is active for so long, and kept after it.
+        The XCom sidecar needs a moment to end: a pod that is to be kept is active for so long, and kept after it.
         """
         if pod is None:
             return False
@@ -926,14 +926,15 @@ class GKEPodOperator(GKEStartPodOperator):
         return deleted
 
     def _ends_with_its_sidecar(self, pod: V1Pod) -> bool:
-        """Whether the program of a pod that is to be kept has failed and the XCom sidecar has not ended yet."""
+        """Whether the program of a pod that is to be kept has ended, and the XCom sidecar has not yet."""
+        succeeded = container_is_succeeded(pod, self.base_container_name)
+        deleted = (OnFinishAction.DELETE_POD, *([OnFinishAction.DELETE_SUCCEEDED_POD] if succeeded else []))
         return (
             self.do_xcom_push
-            and self.on_finish_action != OnFinishAction.DELETE_POD
+            and self.on_finish_action not in deleted
             and pod.status.phase in _ACTIVE
             and pod.metadata.deletion_timestamp is None
             and container_is_terminated(pod, self.base_container_name)
-            and not container_is_succeeded(pod, self.base_container_name)
         )
 
     def _current(self, pod: V1Pod) -> V1Pod:

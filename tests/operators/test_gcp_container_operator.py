@@ -1287,6 +1287,30 @@ def test_a_failed_pod_is_kept_when_its_sidecar_has_ended(monkeypatch: pytest.Mon
     assert cluster.pod.metadata.annotations[SAFE_TO_EVICT] == "true"
 
 
+@pytest.mark.parametrize(
+    ("policy", "exit_code", "calls"),
+    [
+        ("keep_pod", 0, ["create"]),
+        ("keep_pod", 3, ["create"]),
+        ("delete_succeeded_pod", 0, ["create", "delete"]),
+        ("delete_pod", 3, ["create", "delete"]),
+    ],
+)
+def test_the_sidecar_of_a_pod_that_is_to_be_kept_is_waited_for(
+    policy: str, exit_code: int, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = Cluster()
+    operator = make(cluster=cluster, do_xcom_push=True, on_finish_action=policy)
+    pod = operator.get_or_create_pod(operator.build_pod_request_obj(context(operator)), context(operator))
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
+    ended = status("Failed" if exit_code else "Succeeded", exit_code=exit_code)
+    cluster.script = [status("Running", exit_code=exit_code), ended]
+    operator.process_pod_deletion(pod)
+    assert cluster.calls == calls
+    assert bool(pauses) is (policy == "keep_pod")
+
+
 def test_a_failed_pod_whose_sidecar_does_not_end_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert failed_with_sidecar(GKEPodOperator, Cluster(), monkeypatch) == ["create", "delete"]
 
