@@ -118,6 +118,8 @@ RULES = (
         ),
     ),
     FaultRule("image pull back-off", RetryAction.RETRY, _minutes(2), says=re.compile(_CANNOT_PULL)),
+    # A 403 too, which it would be told as otherwise.
+    FaultRule("result too large", RetryAction.FAIL, reasons=frozenset({"responseTooLarge"})),
     FaultRule(
         "access denied",
         RetryAction.FAIL,

@@ -140,6 +140,8 @@ CASES: list[tuple[str, BaseException]] = [
     ("image missing", cannot_pull("ErrImagePull", "pull access denied, repository does not exist")),
     ("image pull back-off", cannot_pull("ImagePullBackOff", 'Back-off pulling image "example.com/a:1"')),
     ("image pull back-off", cannot_pull("ErrImagePull", "connection reset by peer")),
+    ("result too large", job_error("responseTooLarge", "Response too large to return.")),
+    ("result too large", BigQueryJobError("a.sql: too large", [{"text": "a.sql", "reason": "responseTooLarge"}])),
     ("access denied", google.Forbidden("no")),
     ("access denied", google.PermissionDenied("no")),
     ("access denied", job_error("accessDenied", DENIED)),
