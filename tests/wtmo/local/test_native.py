@@ -126,10 +126,7 @@ def test_a_query_that_meets_a_rate_limit_is_put_off_and_keeps_its_retries(
     with api.client(record) as client:
         (done,) = airflow.TaskInstanceApi(client).get_task_instances("native_put_off", "~", limit=10).task_instances
     assert (done.try_number, done.max_tries) == (1, 0)
-    first, second = sorted(jobs(record, "native_put_off"), key=lambda job: job.created)
-    assert first.error_result is None or first.error_result["reason"] == "stopped"
-    assert second.error_result is None
-    assert {first.labels["airflow-try"], second.labels["airflow-try"]} == {"1"}
+    assert [job.labels["airflow-try"] for job in jobs(record, "native_put_off")] == ["1", "1"]
 
 
 def test_a_limit_of_one_sync_at_a_time_holds_while_it_is_deferred(running: tuple[State, PlatformRecord]) -> None:

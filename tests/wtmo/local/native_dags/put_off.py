@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import DAG
-from google.api_core.exceptions import Forbidden
 
 from operators.bigquery import BigQueryRunBqetlOperator
 from utils.defaults import default_args
@@ -15,18 +14,20 @@ from utils.tags import Tag
 
 
 class RefusedOnceOperator(BigQueryRunBqetlOperator):
-    """Its first job meets a rate limit."""
+    """Its first job meets a rate limit, which the worker hears of after the deferral."""
 
-    def _submit(self, *arguments: Any) -> Any:
-        job = super()._submit(*arguments)
-        if not self.has_run:
-            raise Forbidden("Exceeded rate limits", errors=[{"reason": "rateLimitExceeded"}])
+    is_first = False
+
+    def execute_complete(self, context: Any, event: dict[str, Any], progress: dict[str, Any]) -> Any:
+        """Go on, and note whether the task was put off."""
+        self.is_first = context["task_reschedule_count"] == 0
+        return super().execute_complete(context, event, progress)
+
+    def _get(self, ref: Any) -> Any:
+        job = super()._get(ref)
+        if self.is_first:
+            job._properties["status"]["errorResult"] = {"reason": "jobRateLimitExceeded", "message": "Too many."}
         return job
-
-    def execute(self, context: Any) -> Any:
-        """Run, and note how often it was put off."""
-        self.has_run = context["task_reschedule_count"] > 0
-        return super().execute(context)
 
 
 with DAG(
@@ -39,5 +40,5 @@ with DAG(
 ):
     file = "sql/moz-fx-data-shared-prod/native_derived/days_v1/query.sql"
     RefusedOnceOperator.partial(task_id="days", checkout=str(Path(__file__).parent / "bigquery-etl")).expand(
-        arguments=[["query", "--parameter=submission_date:DATE:{{ds}}", file]]
+        arguments=[["query", "--label=wtmo-min-running-ms:2000", "--parameter=submission_date:DATE:{{ds}}", file]]
     )
