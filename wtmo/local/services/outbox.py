@@ -1,7 +1,8 @@
 """The outbox: what would have been sent, one JSON file a message.
 
-A file has the keys ``kind`` (``mail`` or ``slack``), ``date`` (when it was taken in, ISO 8601, UTC), ``from``, ``to`` (a
-list), ``subject``, ``text`` and ``html``. Its name starts with the date, so that a listing is in order.
+A file has the keys ``kind`` (``mail``, ``slack``, or what else took it in: ``sftp``, ``jira``, ...), ``date`` (when that was,
+ISO 8601, UTC), ``from``, ``to`` (a list), ``subject``, ``text`` and ``html``. Its name starts with the date, so that a listing
+is in order.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Message:
     """One message that would have been sent.
 
     :param path: the file it was read from.
-    :param kind: ``mail`` or ``slack``.
+    :param kind: ``mail``, ``slack``, ``sftp``, ``dataproc``, ``dbt``, ``jira``, ``netlify`` or ``bugzilla``.
     :param date: when the sink took it in, UTC.
     :param sender: the address or user name it came from; may be empty.
     :param recipients: addresses, or the one Slack channel.
