@@ -70,6 +70,7 @@ class Evidence:
     """All that was found.
 
     :param syncs: how often each sync's connector was started, by task.
+    :param synced: when a sync of the connector first succeeded, by the task that starts it. Seconds since the epoch.
     :param syncing: the tasks whose connector still syncs.
     :param marked: the tasks that a person marked as failed while they ran or waited.
     """
@@ -78,6 +79,7 @@ class Evidence:
     pods: Iterable[PodRun] = ()
     jobs: Iterable[JobRun] = ()
     syncs: Mapping[str, int] = field(default_factory=dict)
+    synced: Mapping[str, float] = field(default_factory=dict)
     syncing: frozenset[str] = frozenset()
     marked: frozenset[str] = frozenset()
 
@@ -139,7 +141,7 @@ def settle(plan: Plan, evidence: Evidence) -> Account:
             unfinished.append(name)
             continue
         complaints = [*_left(pods[name], jobs[name], end), *_syncs(work, end, evidence)]
-        if complaint := _state(work, end, pods[name], jobs[name], marked=name in evidence.marked):
+        if complaint := _state(work, end, pods[name], jobs[name], evidence):
             if not complaint.excused:
                 complaints.append(complaint.what)
             else:
@@ -191,26 +193,31 @@ def _syncs(work: Work, end: TaskEnd, evidence: Evidence) -> Iterator[str]:
     if work.kind != "sync":
         return
     count = evidence.syncs.get(work.task_id, 0)
-    put_off = (work.connector or {}).get("outcome", []).count("rescheduled")
-    if count > end.tries + put_off:
-        yield f"{count} syncs were started in {end.tries} tries"
+    outcomes = (work.connector or {}).get("outcome", [])
+    # A try that goes on with the sync of a lost one starts none, and one that was cleared starts its own.
+    most = outcomes.index("success") + 1 + (work.act == "clear") if "success" in outcomes else end.tries
+    if count > most:
+        yield f"{count} syncs were started in {end.tries} tries, where {most} were to do"
     if work.task_id in evidence.syncing:
         yield "its sync still runs"
 
 
-def _state(work: Work, end: TaskEnd, pods: list[PodRun], jobs: list[JobRun], *, marked: bool) -> _Complaint | None:
+def _state(work: Work, end: TaskEnd, pods: list[PodRun], jobs: list[JobRun], evidence: Evidence) -> _Complaint | None:
     """What is wrong about its state, if anything."""
-    if marked:
+    if work.task_id in evidence.marked:
         return None if end.state == "failed" else _Complaint(f"it was marked as failed and is {end.state}")
     if end.state == "success":
         if work.outcome != "success":
             return _Complaint(f"false success: its program's outcome is {work.outcome}")
+        synced = evidence.synced.get(work.watches or work.task_id)
         done = {
             "pod": any(pod.phase == "Succeeded" for pod in pods),
             "pod-query": any(pod.phase == "Succeeded" for pod in pods) and any(not job.failed for job in jobs),
             "query": any(not job.failed for job in jobs),
+            "sync": bool(synced and end.ended and synced <= end.ended),
         }
-        return None if done.get(work.kind, True) else _Complaint("false success: nothing of it has succeeded")
+        done["sensor"] = done["sync"]
+        return None if done[work.kind] else _Complaint("false success: nothing of it has succeeded")
     if end.state == work.outcome:
         return None
     last = pods[-1] if pods else None

@@ -56,6 +56,7 @@ class Watch:
         self._active: set[str] = set()
         self._acted: set[str] = set()
         self._marked: set[str] = set()
+        self._synced: dict[str, float] = {}
         self.kills: dict[str, int] = {}
 
     def start(self, date: str) -> None:
@@ -86,6 +87,7 @@ class Watch:
             if (error.status or 0) < HTTPStatus.INTERNAL_SERVER_ERROR:
                 raise
         self._look_at_pods()
+        self._look_at_syncs()
 
     def _look_at_tasks(self) -> None:
         instances = airflow.TaskInstanceApi(self._client)
@@ -106,6 +108,12 @@ class Watch:
         self._last_active |= dict.fromkeys(self._active, now)
         for pod in pods:
             self._pods[pod.metadata.uid] = pod
+
+    def _look_at_syncs(self) -> None:
+        begun = _epoch(self._plan.started)
+        for name, record in self._connectors().items():
+            if record["succeeded_at"] and (at := _epoch(record["succeeded_at"])) > begun:
+                self._synced.setdefault(name.replace("_", "-"), at)
 
     def _act(self) -> None:
         """What the plan has a person do, to a task that has run for a look or two."""
@@ -175,6 +183,7 @@ class Watch:
                 for work in self._plan.work
                 if work.kind == "sync" and (name := work.task_id.replace("-", "_")) in connectors
             },
+            synced=self._synced,
             syncing=frozenset(self._syncing()),
             marked=frozenset(self._marked),
         )

@@ -36,9 +36,9 @@ def sync(*outcomes: str) -> Work:
         (POD, {"pods": [RUN]}),
         (query(), {"jobs": [JOB]}),
         (replace(POD, kind="pod-query"), {"pods": [RUN], "jobs": [JOB]}),
-        (sync("success"), {"syncs": {"a": 1}}),
-        (sync("rescheduled", "success"), {"syncs": {"a": 2}}),
-        (replace(POD, kind="sensor"), {}),
+        (sync("success"), {"syncs": {"a": 1}, "synced": {"a": 20}}),
+        (sync("rescheduled", "success"), {"syncs": {"a": 2}, "synced": {"a": 20}}),
+        (replace(POD, kind="sensor", watches="b"), {"synced": {"b": 20}}),
     ],
 )
 def test_nothing_to_find_fault_with(work: Work, evidence: dict[str, Any]) -> None:
@@ -67,7 +67,8 @@ def test_what_runs_on_after_the_end() -> None:
     assert findings(query(), jobs=[replace(JOB, ended=81)]) == []
     assert findings(query(), jobs=[replace(JOB, ended=90)]) == ["its job j1 ended 69 s after it"]
     assert findings(query(), jobs=[JOB, replace(JOB, id="j2", try_number=2, ended=None)]) == ["its job j2 still runs"]
-    assert findings(sync("success"), syncs={"a": 1}, syncing=frozenset({"a"})) == ["its sync still runs"]
+    again = {"syncs": {"a": 1}, "synced": {"a": 20}, "syncing": frozenset({"a"})}
+    assert findings(sync("success"), **again) == ["its sync still runs"]
     assert findings(POD, replace(END, ended=None), pods=[RUN]) == ["it is success and has no end"]
 
 
@@ -79,9 +80,24 @@ def test_pods_of_two_tries_at_once() -> None:
     assert "tries 1 and 2 were active together for 61 s" in found
 
 
-def test_more_syncs_than_tries() -> None:
-    assert findings(sync("success"), syncs={"a": 2}) == ["2 syncs were started in 1 tries"]
-    assert findings(sync("success"), replace(END, tries=2), syncs={"a": 2}) == []
+@pytest.mark.parametrize(
+    ("work", "tries", "most"),
+    [
+        (sync("success"), 3, 1),
+        (sync("rescheduled", "success"), 3, 2),
+        (sync("failure", "success"), 3, 2),
+        (replace(sync("success"), act="clear"), 3, 2),
+        (sync("failure"), 3, 3),
+    ],
+)
+def test_more_syncs_than_there_were_to_do(work: Work, tries: int, most: int) -> None:
+    """Three tries, two of them lost, go on with one sync."""
+    outcome = "success" if "success" in (work.connector or {})["outcome"] else "failed"
+    work, end = replace(work, outcome=outcome), TaskEnd(outcome, tries, 21)
+    assert findings(work, end, syncs={"a": most}, synced={"a": 20}) == []
+    assert findings(work, end, syncs={"a": most + 1}, synced={"a": 20}) == [
+        f"{most + 1} syncs were started in 3 tries, where {most} were to do"
+    ]
 
 
 @pytest.mark.parametrize("outcome", ["failed", "skipped"])
@@ -97,6 +113,9 @@ def test_false_success_by_the_plan(outcome: str) -> None:
         (POD, {"pods": [replace(RUN, phase="Failed")]}),
         (query(), {"jobs": [replace(JOB, failed=True)]}),
         (replace(POD, kind="pod-query"), {"pods": [RUN]}),
+        (sync("success"), {"syncs": {"a": 1}}),
+        (sync("success"), {"syncs": {"a": 1}, "synced": {"a": 22}}),
+        (replace(POD, kind="sensor", watches="b"), {"synced": {"b": 22}}),
     ],
 )
 def test_false_success_by_what_ran(work: Work, evidence: dict[str, Any]) -> None:

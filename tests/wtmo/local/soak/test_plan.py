@@ -10,6 +10,7 @@ import pytest
 
 from wtmo.local.services.connectors import Connector
 from wtmo.local.soak import dag
+from wtmo.local.soak.accounts import GRACE
 from wtmo.local.soak.chaos import TARGETS, draw_order
 from wtmo.local.soak.plan import Plan, connector_id, write_files
 
@@ -35,6 +36,13 @@ def test_a_plan_has_all_kinds_outcomes_and_acts() -> None:
     assert {(work.deferrable, work.xcom) for work in plan.work if work.kind == "pod"} == {
         (deferrable, xcom) for deferrable in (True, False) for xcom in (True, False)
     }
+
+
+def test_what_is_marked_outlives_the_grace_unless_it_is_ended() -> None:
+    """Else the account would not see that it was not."""
+    marked = [work for work in Plan.make(1, 300, NOW).work if work.act == "mark-failed" and work.kind != "sync"]
+    assert {"pod", "query"} <= {work.kind for work in marked}
+    assert min(work.seconds for work in marked) > 1.5 * GRACE
 
 
 def test_a_sensor_watches_a_sync_that_does_nothing_but_succeed() -> None:
