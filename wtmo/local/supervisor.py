@@ -13,6 +13,7 @@ import contextlib
 import ctypes
 import fcntl
 import hashlib
+import io
 import os
 import signal
 import subprocess
@@ -378,7 +379,8 @@ def main() -> int:
     if options.leash:
 
         def leash() -> None:
-            if b"keep" not in sys.stdin.buffer.read():
+            # Not by sys.stdin: a thread that still reads from it makes the exit of a stopped platform a fatal error.
+            if b"keep" not in io.FileIO(0, closefd=False).read():
                 supervisor.stopping.set()
 
         threading.Thread(target=leash, daemon=True).start()

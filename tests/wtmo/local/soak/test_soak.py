@@ -28,3 +28,4 @@ def test_nothing_is_unaccounted_for(tmp_path: Path) -> None:
     assert watch.kills, told
     assert watch.faults(), told
     assert {"success", "failed"} <= {state for counts in account.states.values() for state in counts}
+    assert (tmp_path / "logs" / "supervisor.log").read_text() == "", "it ends without an error when it is told to"
