@@ -7,8 +7,9 @@ issue and has a test that fails on the provider's own class.
 Known limits of the provider, not corrected here: ``init_container_logs`` does nothing when deferrable
 (apache/airflow#72504), and of the callbacks ``on_pod_starting``, ``progress_callback`` and ``on_operator_resuming``
 don't run when deferrable. A log that is silent for five minutes is asked for again only then, so a connection that
-died without a word holds a task that follows its log for so long. Where Airflow calls neither ``on_kill`` nor a next
-try, :mod:`wtmo.orphans` ends the pod.
+died without a word holds a task that follows its log for so long. A task in a worker fails when its cluster is away for
+a minute; its next try goes on with the pod. Where Airflow calls neither ``on_kill`` nor a next try, :mod:`wtmo.orphans`
+ends the pod.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ START_SECONDS = 12
 OUTCOMES = {
     "": "success",
     "slow-start=5": "success",
+    "slow-end=5": "success",
     "unschedulable": "failed",
     "image-pull": "failed",
     "image-pull=4": "success",
@@ -33,8 +34,13 @@ OUTCOMES = {
 }
 """Fault, and the final state of its task."""
 
-REASONS = {"image-pull": "manifest unknown", "oom=1": "OOMKilled", "evicted=2": "Evicted"}
-"""What the log of a failed task must say."""
+REASONS = {
+    "unschedulable": "It is not scheduled: 0/1 nodes are available",
+    "image-pull": "Image cannot be pulled, unable to start: ErrImagePull",
+    "oom=1": "Exit code 137 (OOMKilled)",
+    "evicted=2": "Evicted: the pod is Failed",
+}
+"""What the failure of a task must say."""
 
 
 @dataclass(frozen=True)

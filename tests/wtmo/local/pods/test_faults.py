@@ -9,6 +9,7 @@ import pytest
 import urllib3
 from kubernetes import client
 
+from tests.wtmo.local.fault_matrix import OUTCOMES
 from tests.wtmo.local.pods.support import NAMESPACE, PodServer, eventually, gone, log_of, phase, pod, run
 from wtmo.errors import WtmoError
 from wtmo.local.pods import records
@@ -70,6 +71,10 @@ def events(api: client.CoreV1Api, name: str) -> list[str]:
 def test_an_unknown_fault_is_refused_by_name(text: str, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         parse(text)
+
+
+def test_the_fault_matrix_has_every_fault() -> None:
+    assert {fault.partition("=")[0] for fault in OUTCOMES} == {"", *KNOBS}
 
 
 def test_chance_is_the_same_for_the_same_seed_and_labels() -> None:
