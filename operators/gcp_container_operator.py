@@ -608,6 +608,7 @@ class GKEPodOperator(GKEStartPodOperator):
         )
         self.security = security
         self._event: str | None = None
+        self._result: Any = None
 
     @classmethod
     def partial(cls, *, resources: str | None = None, **kwargs: Any) -> OperatorPartial:
@@ -792,9 +793,14 @@ class GKEPodOperator(GKEStartPodOperator):
     # How it ends
 
     def execute(self, context: Context) -> Any:
-        """Run the pod, and wait for it."""
+        """Run the pod and return its XCom, also where the pod of a lost try has ended and there is nothing to wait for.
+
+        The provider loses it then, on a cluster of a ``kubernetes`` connection (no upstream issue found; cncf-kubernetes
+        10.25.0).
+        """
         with self._waiting_out(context):
-            return super().execute(context)
+            result = super().execute(context)
+        return self._result if self.deferrable else result
 
     def _waiting_out(self, context: Context) -> AbstractContextManager[None]:
         # Without retries its program may not run twice.
@@ -838,7 +844,8 @@ class GKEPodOperator(GKEStartPodOperator):
         """
         self._event = event["status"]
         with self._waiting_out(context):
-            return super().trigger_reentry(context, event)
+            self._result = super().trigger_reentry(context, event)
+        return self._result
 
     def _write_logs(self, pod: V1Pod, follow: bool = False, since_time: DateTime | None = None) -> None:
         super()._write_logs(pod, follow=follow and self._event != "timeout", since_time=since_time)

@@ -262,7 +262,7 @@ def waiting_out(task: BaseOperator, context: Context, *, unless: Callable[[], bo
     """
     try:
         yield
-    except (AirflowFailException, AirflowSkipException):
+    except (AirflowFailException, AirflowSkipException, AirflowRescheduleException):
         raise
     except Exception as error:
         policy, count = task.retry_policy, times_put_off(context)

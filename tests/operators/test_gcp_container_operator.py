@@ -570,6 +570,15 @@ def test_a_kubernetes_connection_sends_it_to_any_cluster(monkeypatch: pytest.Mon
     assert trigger.connection_extras == {"a": 1}
 
 
+def test_xcom_of_a_lost_try_that_has_ended_on_any_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_AIRFLOW_GKE", '{"conn_type": "kubernetes"}')
+    cluster = Cluster()
+    lost(cluster).status = status("Running", exit_code=0)
+    operator = make(cluster=cluster, deferrable=True, do_xcom_push=True)
+    monkeypatch.setattr(GKEPodManager, "extract_xcom", lambda *_, **__: '{"rows": 7}')
+    assert run(operator) == {"rows": 7}
+
+
 def mapped(cls: type[Any], **size: Any) -> Any:
     """The DAG of a mapped task as the scheduler reads it back."""
     with DAG("some_dag", schedule=None) as dag:
@@ -2027,6 +2036,7 @@ OVERRIDES: list[tuple[type[Any], str, Callable[[Patch], object]]] = [
         "get_or_create_pod",
         lambda _: test_a_further_try_that_is_to_begin_anew_ends_the_pod_of_the_lost_one(),
     ),
+    (GKEPodOperator, "execute", lambda patch: test_xcom_of_a_lost_try_that_has_ended_on_any_cluster(patch)),
     (GKEPodOperator, "partial", lambda _: test_pods_of_a_mapped_task_have_a_size_by_name()),
     (GKEPodOperator, "trigger_reentry", lambda _: test_after_a_timeout_the_log_is_read_and_not_followed()),
     (GKEPodOperator, "execute", lambda _: test_an_evicted_pod_puts_its_task_off(deferred=False)),

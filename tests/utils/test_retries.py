@@ -251,6 +251,15 @@ def test_what_ends_a_task_at_once_is_not_put_off_whatever_caused_it(end: type[Ex
     assert not is_put_off(error)
 
 
+def test_what_is_put_off_once_is_not_put_off_again() -> None:
+    """One part of a task may call another."""
+    task: Any = SimpleNamespace(retry_policy=POLICY)
+    context: Any = {"task_reschedule_count": 0}
+    with pytest.raises(AirflowRescheduleException) as off, waiting_out(task, context), waiting_out(task, context):
+        raise google.TooManyRequests("x")
+    assert isinstance(off.value.__cause__, google.TooManyRequests)
+
+
 def test_what_would_fail_again_fails_at_once() -> None:
     decision = POLICY.evaluate(google.Forbidden("no"), 1, 3)
     assert (decision.action, decision.retry_delay, decision.reason) == (RetryAction.FAIL, None, "access denied")
