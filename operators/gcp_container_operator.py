@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 
 SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _ACTIVE = {"Pending", "Running", "Unknown"}
-_TAIL_LINES = 20
+_TAIL_LINES, _TAIL_CHARACTERS = 20, 4000
 _SIDECAR_SECONDS = 10
 _HANDSHAKE = re.compile(r"Handshake status (\d{3})")
 _ANNOTATIONS = "workflow.telemetry.mozilla.org"
@@ -970,7 +970,7 @@ class GKEPodOperator(GKEStartPodOperator):
             # A container that never started has no log.
             self.log.info("No log to show: %s", getattr(error, "reason", error))
             return []
-        lines = log.decode("utf-8", errors="backslashreplace").splitlines()
+        lines = log.decode("utf-8", errors="backslashreplace")[-_TAIL_CHARACTERS:].splitlines()
         whose = "its log" if container == self.base_container_name else f"the log of {container}"
         return [f"Last lines of {whose}:", *lines] if lines else []
 

@@ -796,6 +796,14 @@ def test_without_a_termination_message_the_end_of_the_log_is_shown() -> None:
         run(make(cluster=cluster))
 
 
+def test_a_line_of_the_log_without_end_is_cut_at_its_beginning() -> None:
+    """The message is mailed."""
+    cluster = Cluster(status("Running"), status("Failed", exit_code=3), log=b"x" * 5_000_000 + b" the last words\n")
+    with pytest.raises(PodFailedError, match=r"the last words$") as raised:
+        run(make(cluster=cluster))
+    assert len(str(raised.value)) < 5000
+
+
 def container_status(name: str, **state: Any) -> k8s.V1ContainerStatus:
     return k8s.V1ContainerStatus(
         name=name, state=k8s.V1ContainerState(**state), image=IMAGE, image_id="", ready=False, restart_count=0
