@@ -44,7 +44,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction, 
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
-from airflow.sdk import DAG, BaseHook
+from airflow.sdk import DAG, BaseHook, XComArg
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException, AirflowTaskTimeout
 from kubernetes.client import (
     ApiException,
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import timedelta
 
-    from airflow.sdk import Context, XComArg
+    from airflow.sdk import Context
     from airflow.sdk.definitions.mappedoperator import OperatorPartial
     from airflow.triggers.base import BaseTrigger, TriggerEvent
     from kubernetes.client import V1ContainerStatus
@@ -619,7 +619,9 @@ class GKEPodOperator(GKEStartPodOperator):
         the DAG back that it has serialized (no upstream issue found; Airflow 3.3.2).
         """
         alone = DAG("alone", schedule=None, auto_register=False)
-        cls(resources=resources, **{"image": "none", **kwargs, "dag": alone, "task_group": alone.task_group})
+        # A result of another task would make that one upstream of a task that is none.
+        given = {name: value for name, value in kwargs.items() if not any(XComArg.iter_xcom_references(value))}
+        cls(resources=resources, **{"image": "none", **given, "dag": alone, "task_group": alone.task_group})
         if resources is not None:
             kwargs["container_resources"] = _sized(resources)
         mapped: OperatorPartial = super().partial(**kwargs)

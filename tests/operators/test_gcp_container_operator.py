@@ -37,7 +37,7 @@ from airflow.providers.cncf.kubernetes.utils.pod_manager import OnFinishAction
 from airflow.providers.google.cloud.hooks.kubernetes_engine import GKEHook, GKEKubernetesAsyncHook, GKEKubernetesHook
 from airflow.providers.google.cloud.operators.kubernetes_engine import GKEStartPodOperator
 from airflow.providers.google.cloud.triggers.kubernetes_engine import GKEStartPodTrigger
-from airflow.sdk import DAG, TaskGroup
+from airflow.sdk import DAG, BaseOperator, TaskGroup, task_group
 from airflow.sdk.exceptions import (
     AirflowException,
     AirflowRescheduleException,
@@ -465,10 +465,19 @@ def test_options_of_a_followed_log_are_taken_where_it_is_followed() -> None:
 
 
 def test_what_is_looked_at_of_a_mapped_task_is_no_task_of_its_dag() -> None:
-    with DAG("some_dag", schedule=None) as dag, TaskGroup("group"):
-        GKEPodOperator.partial(task_id="one").expand_kwargs([{"image": IMAGE, "resources": "small"}])
-    assert dag.task_ids == ["group.one"]
-    assert list(dag.task_group_dict["group"].children) == ["group.one"]
+    @task_group
+    def each(word: str) -> None:
+        GKEPodOperator.partial(task_id="inner", image=IMAGE, cmds=[word]).expand(arguments=[["a"], ["b"]])
+
+    with DAG("some_dag", schedule=None) as dag:
+        made = BaseOperator(task_id="made").output
+        with TaskGroup("group"):
+            GKEPodOperator.partial(task_id="one").expand_kwargs([{"image": IMAGE, "resources": "small"}])
+            GKEPodOperator.partial(task_id="two", cmds=made, env_vars={"A": made}).expand(image=["a", "b"])
+        each("word")
+    assert set(dag.task_ids) == {"made", "group.one", "group.two", "each.inner"}
+    assert set(dag.task_group_dict["group"].children) == {"group.one", "group.two"}
+    assert dag.get_task("made").downstream_task_ids == {"group.two"}
 
 
 def test_unknown_size_is_refused() -> None:
