@@ -925,9 +925,8 @@ class _Note:
 
     def __init__(self, context: Context) -> None:
         self._store = context.get("task_state_store")
-        self._max_tries = context[
-            "ti"
-        ].max_tries  # the same for all retries; Airflow raises it when the task is cleared
+        # The same for all retries; Airflow raises it when the task is cleared.
+        self._max_tries = context["ti"].max_tries
         stored = None if self._store is None else self._store.get(_STATE_KEY)
         self._content: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
 

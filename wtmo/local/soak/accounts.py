@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from wtmo.local.soak.plan import Plan, Work
 
 GRACE = 60.0
+PUT_OFF = 4.0
+"""Seconds between what failed and what follows it in the same try, at the least: a task that waits something out
+(:func:`utils.retries.waiting_out`) begins again after five seconds here. Two that a fault made of one come sooner."""
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _FATAL = frozenset({"unschedulable", "image-pull", "oom", "evicted"})
 _LOST = frozenset({"NodeLost", "NodeShutdown", "Evicted"})
@@ -50,19 +54,31 @@ class PodRun:
     created: float
     active_until: float
 
+    @property
+    def failed(self) -> bool:
+        """Whether it did not succeed."""
+        return self.phase != "Succeeded"
+
 
 @dataclass(frozen=True)
 class JobRun:
     """A BigQuery job.
 
-    :param ended: seconds since the epoch; None while it runs.
+    :param created: seconds since the epoch.
+    :param ended: likewise; None while it runs.
     """
 
     id: str
     task: str
     try_number: int
     failed: bool
+    created: float
     ended: float | None
+
+    @property
+    def active_until(self) -> float:
+        """When it ended; for ever while it runs."""
+        return math.inf if self.ended is None else self.ended
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ def settle(plan: Plan, evidence: Evidence) -> Account:
     jobs: dict[str, list[JobRun]] = defaultdict(list)
     for pod in sorted(evidence.pods, key=lambda each: each.created):
         pods[pod.task].append(pod)
-    for job in evidence.jobs:
+    for job in sorted(evidence.jobs, key=lambda each: each.created):
         jobs[job.task].append(job)
     known = {work.task_id for work in plan.work}
     findings = [
@@ -166,10 +182,14 @@ class _Complaint:
 
 
 def _twice(pods: list[PodRun], jobs: list[JobRun]) -> Iterator[str]:
+    """More than one of a try, but for what follows a failure that was waited out."""
     for what, runs in (("pods", pods), ("jobs", jobs)):
-        for number, count in sorted(Counter(run.try_number for run in runs).items()):
-            if count > 1:
-                yield f"try {number} has {count} {what}"
+        of_try: dict[int, list[PodRun | JobRun]] = defaultdict(list)
+        for run in runs:
+            of_try[run.try_number].append(run)
+        for number, those in sorted(of_try.items()):
+            if any(not a.failed or b.created - a.active_until < PUT_OFF for a, b in pairwise(those)):
+                yield f"try {number} has {len(those)} {what}"
 
 
 def _left(pods: list[PodRun], jobs: list[JobRun], end: TaskEnd) -> Iterator[str]:
@@ -211,8 +231,8 @@ def _state(work: Work, end: TaskEnd, pods: list[PodRun], jobs: list[JobRun], evi
             return _Complaint(f"false success: its program's outcome is {work.outcome}")
         synced = evidence.synced.get(work.watches or work.task_id)
         done = {
-            "pod": any(pod.phase == "Succeeded" for pod in pods),
-            "pod-query": any(pod.phase == "Succeeded" for pod in pods) and any(not job.failed for job in jobs),
+            "pod": any(not pod.failed for pod in pods),
+            "pod-query": any(not pod.failed for pod in pods) and any(not job.failed for job in jobs),
             "query": any(not job.failed for job in jobs),
             "sync": bool(synced and end.ended and synced <= end.ended),
         }
@@ -221,6 +241,6 @@ def _state(work: Work, end: TaskEnd, pods: list[PodRun], jobs: list[JobRun], evi
     if end.state == work.outcome:
         return None
     last = pods[-1] if pods else None
-    if last and last.phase != "Succeeded" and (last.fault in _FATAL or last.reason in _LOST):
+    if last and last.failed and (last.fault in _FATAL or last.reason in _LOST):
         return _Complaint(f"its last pod met {last.fault or last.reason}", excused=True)
     return _Complaint(f"it is {end.state}; its program's outcome is {work.outcome}")

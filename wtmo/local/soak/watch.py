@@ -230,6 +230,7 @@ class Watch:
                 task=job.labels["airflow-task"],
                 try_number=int(job.labels["airflow-try"]),
                 failed=job.state != "DONE" or job.error_result is not None,
+                created=job.created.timestamp(),
                 ended=job.ended.timestamp() if job.state == "DONE" and job.ended else None,
             )
             for job in jobs

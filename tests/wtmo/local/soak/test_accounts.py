@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from wtmo.local.soak.accounts import Evidence, JobRun, PodRun, TaskEnd, settle
+from wtmo.local.soak.accounts import PUT_OFF, Evidence, JobRun, PodRun, TaskEnd, settle
 from wtmo.local.soak.plan import Plan, Work
 
 POD = Work("a", "pod", True, "success", 1)
 RUN = PodRun("u1", "a", 1, "Succeeded", None, "", 10, 20)
-JOB = JobRun("j1", "a", 1, failed=False, ended=20)
+JOB = JobRun("j1", "a", 1, failed=False, created=10, ended=20)
 END = TaskEnd("success", 1, 21)
 
 
@@ -59,6 +59,18 @@ def test_two_of_one_try() -> None:
     assert findings(POD, pods=[RUN, replace(later, try_number=2)]) == []
     assert findings(query(), jobs=[JOB, replace(JOB, id="j2")]) == ["try 1 has 2 jobs"]
     assert findings(query(), jobs=[JOB, replace(JOB, id="j2", try_number=2)]) == []
+
+
+@pytest.mark.parametrize("second", [25, 23])
+def test_what_follows_a_failure_that_was_waited_out(second: int) -> None:
+    end, found = TaskEnd("success", 1, 31), second < 20 + PUT_OFF
+    pod = replace(RUN, phase="Failed")
+    later = replace(RUN, uid="u2", created=second, active_until=30)
+    assert findings(POD, end, pods=[pod, later]) == ["try 1 has 2 pods"] * found
+    job = replace(JOB, failed=True)
+    anew = replace(JOB, id="j2", created=second, ended=30)
+    assert findings(query(), end, jobs=[anew, job]) == ["try 1 has 2 jobs"] * found
+    assert "try 1 has 2 jobs" in findings(query(), end, jobs=[anew, replace(job, ended=None)])
 
 
 def test_what_runs_on_after_the_end() -> None:
