@@ -777,6 +777,21 @@ def test_a_deleted_pod_that_is_gone_before_it_could_be_marked_is_no_matter() -> 
     assert next_try(cluster).metadata.name != old.metadata.name
 
 
+@pytest.mark.parametrize("deleted", [True, False])
+def test_a_pod_that_may_not_be_taken_or_marked_is_not_replaced(deleted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(**_: Any) -> None:
+        raise ApiException(status=403, reason="Forbidden")
+
+    cluster = Cluster()
+    pod = lost(cluster)
+    if deleted:
+        pod.metadata.deletion_timestamp = datetime(2026, 6, 1, 2, tzinfo=UTC)
+    monkeypatch.setattr(cluster, "patch_namespaced_pod", denied)
+    with pytest.raises(ApiException, match="Forbidden"):
+        next_try(cluster)
+    assert cluster.calls == ["create"]
+
+
 # How it ends
 
 DONE = status("Succeeded", exit_code=0)
