@@ -43,6 +43,8 @@ class PodRun:
     :param fault: the name of the fault that it met; empty: none.
     :param created: seconds since the epoch.
     :param active_until: when it was seen active last, or ended. Seconds since the epoch.
+    :param program_ended: when its program did, in whole seconds since the epoch: a sidecar may go on for a moment. None: it
+        did not.
     """
 
     uid: str
@@ -53,6 +55,7 @@ class PodRun:
     fault: str
     created: float
     active_until: float
+    program_ended: float | None
 
     @property
     def failed(self) -> bool:
@@ -229,15 +232,13 @@ def _state(work: Work, end: TaskEnd, pods: list[PodRun], jobs: list[JobRun], evi
     if end.state == "success":
         if work.outcome != "success":
             return _Complaint(f"false success: its program's outcome is {work.outcome}")
-        synced = evidence.synced.get(work.watches or work.task_id)
-        done = {
-            "pod": any(not pod.failed for pod in pods),
-            "pod-query": any(not pod.failed for pod in pods) and any(not job.failed for job in jobs),
-            "query": any(not job.failed for job in jobs),
-            "sync": bool(synced and end.ended and synced <= end.ended),
-        }
-        done["sensor"] = done["sync"]
-        return None if done[work.kind] else _Complaint("false success: nothing of it has succeeded")
+        pod_ends = [pod.program_ended for pod in pods if not pod.failed]
+        job_ends = [job.ended for job in jobs if not job.failed]
+        sync_ends = [evidence.synced.get(work.watches or work.task_id)]
+        needed = {"pod": [pod_ends], "pod-query": [pod_ends, job_ends], "query": [job_ends]}.get(work.kind, [sync_ends])
+        if all(any(at and at <= (end.ended or at) for at in ends) for ends in needed):
+            return None
+        return _Complaint("false success: nothing of it had succeeded")
     if end.state == work.outcome:
         return None
     last = pods[-1] if pods else None

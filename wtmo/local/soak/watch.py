@@ -201,6 +201,7 @@ class Watch:
                     "fault": (pod.metadata.annotations or {}).get(faults.ANNOTATION, ""),
                     "created": pod.metadata.creation_timestamp.isoformat(),
                     "ended": None,
+                    "containers": [],
                 },
             )
         for uid, each in recorded.items():
@@ -216,6 +217,9 @@ class Watch:
                 fault=each["fault"],
                 created=_epoch(each["created"]),
                 active_until=max([*seen, *ended], default=_epoch(each["created"])),
+                program_ended=next(
+                    (_epoch(c["ended"]) for c in each["containers"] if c["name"] == "base" and c["ended"]), None
+                ),
             )
 
     def _jobs(self) -> list[JobRun]:
