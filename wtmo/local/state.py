@@ -156,23 +156,26 @@ _PORTS = range(10_000, 32_768)
 """Below those that Linux and macOS give to connections: one of these could take a port between its choice and its use."""
 
 
-_given: set[int] = set()
+_claims: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now, of :data:`_PORTS`, by chance: platforms start beside one another.
+    """A port of loopback that nobody listens on now, of :data:`_PORTS`, by chance.
 
-    A process gets none twice.
+    Platforms start beside one another, and a service may listen long after its port was chosen. So a process claims each port that
+    it gets, by UDP, which no service uses: while it lasts nobody else gets the port, nor itself a second time.
 
     :raises WtmoError: none was found in a thousand tries.
     """
     for _ in range(1000):
-        port = _PORTS[secrets.randbelow(len(_PORTS))]
+        address = "127.0.0.1", _PORTS[secrets.randbelow(len(_PORTS))]
+        claim = socket.socket(type=socket.SOCK_DGRAM)
         with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
+            probe.bind(address)
+            claim.bind(address)
+            _claims.append(claim)
+            return address[1]
+        claim.close()
     raise WtmoError(
         f"no free port was found on 127.0.0.1 between {_PORTS[0]} and {_PORTS[-1]}", fix="end what holds them: ss -ltnp"
     )

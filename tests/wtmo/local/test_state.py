@@ -74,9 +74,17 @@ def test_free_ports_differ_and_are_not_those_of_connections(monkeypatch: pytest.
     found = [free_port() for _ in range(20)]
     assert len(set(found)) == 20
     assert set(found) <= set(state._PORTS)
-    monkeypatch.setattr(state, "_given", set(state._PORTS))
+    monkeypatch.setattr(state, "_PORTS", found)
     with pytest.raises(WtmoError, match="no free port"):
         free_port()
+
+
+@pytest.mark.loopback
+def test_a_port_that_was_chosen_is_not_chosen_by_another_process() -> None:
+    """Although nobody listens on it yet."""
+    asked = f"from wtmo.local import state; state._PORTS = [{free_port()}]; state.free_port()"
+    refused = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=False)
+    assert "no free port" in refused.stderr
 
 
 def test_sweep_kills_what_carries_the_marker_with_its_orphans_and_nothing_else() -> None:
