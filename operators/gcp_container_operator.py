@@ -842,11 +842,13 @@ class GKEPodOperator(GKEStartPodOperator):
         """Go on after the triggerer has seen the pod end, or the time run out.
 
         On a timeout the provider follows the log of the pod that still runs, up to the same time again (no upstream
-        issue found; cncf-kubernetes 10.25.0): then what is there is read, and nothing is waited for.
+        issue found; cncf-kubernetes 10.25.0): then what is there is read, and nothing is waited for. And it fails with the
+        triggerer's traceback, which that has logged; here the message is the error's.
         """
         self._event = event["status"]
+        told = {name: value for name, value in event.items() if name != "stack_trace"}
         with self._waiting_out(context):
-            self._result = super().trigger_reentry(context, event)
+            self._result = super().trigger_reentry(context, told)
         return self._result
 
     def _write_logs(self, pod: V1Pod, follow: bool = False, since_time: DateTime | None = None) -> None:

@@ -1401,6 +1401,19 @@ def test_after_a_failure_the_whole_log_is_read() -> None:
     assert cluster.calls == ["create"]
 
 
+def test_an_error_of_the_triggerer_is_told_without_its_traceback() -> None:
+    operator = make(cluster=Cluster(), retry_policy=FaultRetryPolicy(), retries=1)
+    now = context(operator)
+    pod = operator.get_or_create_pod(operator.build_pod_request_obj(now), now)
+    event = {"status": "error", "name": pod.metadata.name, "namespace": "default", "message": "(503)\nReason: away"}
+    operator.hook.core_v1_client.script = [FAILED]
+    with pytest.raises(AirflowRescheduleException) as off:
+        operator.trigger_reentry(now, event | {"stack_trace": "Traceback (most recent call last):"})
+    said = str(off.value.__cause__)
+    assert "Reason: (503)" in said
+    assert "Traceback" not in said
+
+
 # XCom of a pod that did not succeed
 
 

@@ -36,7 +36,7 @@ OUTCOMES = {
 
 REASONS = {
     "unschedulable": "It is not scheduled: 0/1 nodes are available",
-    "image-pull": "Image cannot be pulled, unable to start: ErrImagePull",
+    "image-pull": "Image cannot be pulled, unable to start: ",
     "oom=1": "Exit code 137 (OOMKilled)",
     "evicted=2": "Evicted: the pod is Failed",
 }
