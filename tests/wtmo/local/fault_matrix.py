@@ -35,12 +35,13 @@ OUTCOMES = {
 """Fault, and the final state of its task."""
 
 REASONS = {
-    "unschedulable": "It is not scheduled: 0/1 nodes are available",
-    "image-pull": "Image cannot be pulled, unable to start: ",
-    "oom=1": "Exit code 137 (OOMKilled)",
-    "evicted=2": "Evicted: the pod is Failed",
+    "unschedulable": r"It is not scheduled: 0/1 nodes are available",
+    # The log has a message in one line, as JSON. Which of the two states is met goes by how busy the machine is.
+    "image-pull": r"Image cannot be pulled, unable to start: (?:ErrImagePull|ImagePullBackOff)\\n.*manifest unknown",
+    "oom=1": r"Exit code 137 \(OOMKilled\)",
+    "evicted=2": r"Evicted: the pod is Failed",
 }
-"""What the failure of a task must say."""
+"""What the failure of a task must say, as a pattern."""
 
 
 @dataclass(frozen=True)
